@@ -57,7 +57,9 @@ impl fmt::Display for Human {
             ms if ms % 3_600_000 == 0 => write!(f, "{}h", ms / 3_600_000),
             ms if ms % 60_000 == 0 => write!(f, "{}m", ms / 60_000),
             ms if ms % 1_000 == 0 => write!(f, "{}s", ms / 1_000),
-            ms => write!(f, "{:.1}s", ms as f64 / 1_000.0),
+            ms if ms % 100 == 0 => write!(f, "{:.1}s", ms as f64 / 1_000.0),
+            // Never rounded: what is printed can be written into `regions.yml` again.
+            ms => write!(f, "{ms}ms"),
         }
     }
 }
