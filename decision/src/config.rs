@@ -1,6 +1,9 @@
 //! The configuration that every controller agrees on: `regions.yml` after defaults were filled in.
 //! It is replicated through the log; how it is written in YAML is not this crate's business.
 
+pub mod check;
+pub mod place;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
