@@ -2,7 +2,21 @@
 //! No I/O, no clock, no randomness, no logging: time is a value, and the same input gives the
 //! same output on every controller.
 
+mod apply;
+pub mod command;
 pub mod config;
+pub mod decide;
 pub mod dns;
+pub mod event;
+pub mod evidence;
+pub mod explain;
+pub mod goal;
+pub mod incident;
+pub mod journal;
+pub mod limits;
 pub mod name;
+pub mod plan;
+pub mod records;
+pub mod state;
 pub mod time;
+pub mod verdict;

@@ -1,0 +1,167 @@
+use super::plan::{find, finish, record_mut};
+use super::{Applied, Context, KEPT_REASON, kept, zone};
+use crate::command::Refusal;
+use crate::config::DnsProvider;
+use crate::event::Event;
+use crate::limits;
+use crate::plan::{
+    Action, Epoch, Kind, OnFailure, Plan, PlanId, PlanStatus, StepId, StepRecord, StepResult, StepStatus,
+};
+use crate::state::{Move, State};
+
+/// Begins an attempt. The attempt must be the next one, so that a repeated message changes nothing.
+pub(super) fn start(state: &mut State, context: &Context, id: PlanId, step: StepId, attempt: u32) -> Applied {
+    let now = state.now;
+    let record = find(state, id)?;
+    let not_allowed = |detail: String| Err(Refusal::NotAllowed { detail });
+    if record.status != PlanStatus::Running {
+        return not_allowed(format!("{id} is not running"));
+    }
+    let Some(planned) = record.step(step) else {
+        return Err(Refusal::Unknown { what: format!("step {step} of {id}") });
+    };
+    if !record.is_ready(planned) {
+        return not_allowed(format!("step {step} of {id} waits for others"));
+    }
+    let last = record.steps.get(&step);
+    if last.is_some_and(|last| matches!(last.status, StepStatus::Done | StepStatus::Skipped)) {
+        return Ok(false);
+    }
+    let expected = last.map_or(1, |last| last.attempt + 1);
+    if attempt < expected {
+        return Ok(false);
+    }
+    if attempt > expected || attempt > planned.attempts {
+        return not_allowed(format!("attempt {attempt} at step {step} of {id} is out of order"));
+    }
+    let begun = StepRecord {
+        status: StepStatus::Running,
+        attempt,
+        started_at: now,
+        ended_at: None,
+        note: String::new(),
+    };
+    record_mut(state, id).steps.insert(step, begun);
+    state.record(context, Event::StepStarted { plan: id, step, attempt });
+    Ok(true)
+}
+
+/// Takes an actuator's word. A result of an older epoch is refused (S2); one told twice changes
+/// nothing (S9).
+pub(super) fn done(
+    state: &mut State,
+    context: &Context,
+    id: PlanId,
+    step: StepId,
+    attempt: u32,
+    epoch: Epoch,
+    result: StepResult,
+) -> Applied {
+    let record = find(state, id)?;
+    let plan = record.plan.clone();
+    let service = plan.service.clone();
+    let current = state.services.get(&service).map_or(Epoch(0), |placement| placement.epoch);
+    if epoch != plan.epoch || epoch != current {
+        return Err(Refusal::StaleEpoch { service, given: epoch, current });
+    }
+    let Some(planned) = record.step(step).cloned() else {
+        return Err(Refusal::Unknown { what: format!("step {step} of {id}") });
+    };
+    if !record.status.is_open() {
+        return Err(Refusal::NotAllowed { detail: format!("{id} has ended") });
+    }
+    if record.status == PlanStatus::AwaitingApproval || !record.is_ready(&planned) {
+        return Err(Refusal::NotAllowed { detail: format!("step {step} of {id} may not have begun yet") });
+    }
+    let last = record.steps.get(&step);
+    if last.is_some_and(|last| last.status != StepStatus::Running) {
+        return Ok(false);
+    }
+    let running = last.map_or(1, |last| last.attempt);
+    // A late failure of an earlier attempt says nothing of the one that runs; a late success does.
+    if attempt < running && !matches!(result, StepResult::Done { .. }) {
+        return Ok(false);
+    }
+    let result = cut(result);
+    settle(state, id, step, &result, planned.on_failure, running >= planned.attempts);
+    state.record(context, Event::StepEnded { plan: id, step, attempt, result: result.clone() });
+    if let StepResult::Done { .. } = &result {
+        take_effect(state, context, &plan, &planned);
+    }
+    let failed = record_mut(state, id).steps.get(&step).is_some_and(|step| step.status == StepStatus::Failed);
+    if failed && (running >= planned.attempts || matches!(result, StepResult::Refused { .. })) {
+        let (StepResult::Failed { why } | StepResult::Refused { why } | StepResult::Done { note: why }) = result;
+        finish(state, context, id, PlanStatus::Stopped(format!("step {step} ({}) failed: {why}", planned.action)));
+    }
+    Ok(true)
+}
+
+fn cut(result: StepResult) -> StepResult {
+    match result {
+        StepResult::Done { note } => StepResult::Done { note: kept(note, KEPT_REASON) },
+        StepResult::Failed { why } => StepResult::Failed { why: kept(why, KEPT_REASON) },
+        StepResult::Refused { why } => StepResult::Refused { why: kept(why, KEPT_REASON) },
+    }
+}
+
+fn settle(state: &mut State, id: PlanId, step: StepId, result: &StepResult, on_failure: OnFailure, last: bool) {
+    let now = state.now;
+    let record = record_mut(state, id).steps.entry(step).or_insert_with(|| StepRecord {
+        status: StepStatus::Running,
+        attempt: 1,
+        started_at: now,
+        ended_at: None,
+        note: String::new(),
+    });
+    let (over, note) = match result {
+        StepResult::Done { note } => (None, note),
+        StepResult::Failed { why } => (Some(last), why),
+        StepResult::Refused { why } => (Some(true), why),
+    };
+    record.status = match over {
+        None => StepStatus::Done,
+        Some(true) if on_failure == OnFailure::Skip => StepStatus::Skipped,
+        Some(_) => StepStatus::Failed,
+    };
+    record.ended_at = Some(now);
+    record.note.clone_from(note);
+}
+
+/// What a done step means for the state.
+fn take_effect(state: &mut State, context: &Context, plan: &Plan, step: &crate::plan::Step) {
+    if step.point_of_no_return {
+        commit_move(state, plan);
+    }
+    if let Action::ShiftDns { zone: origin, provider: DnsProvider::Embedded, set } = &step.action {
+        zone::shift(state, context, origin, set);
+    }
+}
+
+fn commit_move(state: &mut State, plan: &Plan) {
+    let now = state.now;
+    let Some(placement) = state.services.get_mut(&plan.service) else { return };
+    match plan.kind {
+        Kind::Withdraw => {
+            placement.left_out.insert(plan.from.clone());
+        }
+        Kind::Restore => {
+            placement.left_out.remove(&plan.to);
+        }
+        Kind::Failover | Kind::Switchover | Kind::Failback => {
+            placement.primary = plan.to.clone();
+            placement.since = now;
+            placement.left_out.remove(&plan.to);
+            if plan.kind == Kind::Failover {
+                placement.left_out.insert(plan.from.clone());
+            }
+        }
+    }
+    state.moves.push(Move {
+        at: now,
+        service: plan.service.clone(),
+        from: plan.from.clone(),
+        to: plan.to.clone(),
+        automatic: plan.automatic,
+    });
+    limits::forget_old(state);
+}

@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+
+use super::{Applied, Context};
+use crate::command::Refusal;
+use crate::config::Config;
+use crate::event::Event;
+use crate::evidence::Condition;
+use crate::explain::Explanation;
+use crate::incident::{self, Impact, IncidentStatus, Subject};
+use crate::name::{RegionName, ServiceName};
+use crate::state::{Standing, State};
+use crate::verdict::{Assessment, Verdict};
+
+/// Falls remembered of one region.
+const KEPT_FALLS: usize = 16;
+
+pub(super) fn set(
+    state: &mut State,
+    context: &Context,
+    region: RegionName,
+    service: Option<ServiceName>,
+    assessment: Assessment,
+) -> Applied {
+    let config = state.config.as_ref().ok_or(Refusal::NotConfigured)?;
+    if config.region(&region).is_none() {
+        return Err(Refusal::Unknown { what: format!("region {region}") });
+    }
+    if assessment.verdict == Verdict::Dead {
+        has_majority(state, config, &region, service.is_none(), &assessment)?;
+    }
+    let standing = match &service {
+        None => state.regions.entry(region.clone()).or_default(),
+        Some(name) => {
+            let placement = state
+                .services
+                .get_mut(name)
+                .ok_or_else(|| Refusal::Unknown { what: format!("service {name}") })?;
+            placement.standing.entry(region.clone()).or_default()
+        }
+    };
+    let before = standing.verdict;
+    if before == assessment.verdict {
+        return Ok(false);
+    }
+    note(standing, &assessment, state.now);
+    let primary = service.as_ref().and_then(|name| state.services.get(name)).map(|placement| &placement.primary);
+    let matters = primary.is_none_or(|primary| *primary == region);
+    if let (Some(name), Verdict::Healthy, true) = (&service, assessment.verdict, matters) {
+        state.held.remove(name);
+    }
+    // A first healthy look is no news.
+    if (before, assessment.verdict) == (Verdict::Unknown, Verdict::Healthy) && state.incidents.is_empty() {
+        return Ok(true);
+    }
+    let event = Event::VerdictChanged { region: region.clone(), service: service.clone(), from: before, assessment };
+    let body = event.to_string();
+    let Event::VerdictChanged { assessment, .. } = &event else { return Ok(true) };
+    let verdict = assessment.verdict;
+    let seq = state.record(context, event);
+    let subject = service.map_or(Subject::Region(region), Subject::Service);
+    if matters {
+        tell(state, seq, subject, verdict, body);
+    }
+    Ok(true)
+}
+
+/// S5: nothing is called dead without a majority of all vantages, each with a live session.
+fn has_majority(
+    state: &State,
+    config: &Config,
+    region: &RegionName,
+    whole_region: bool,
+    assessment: &Assessment,
+) -> Result<(), Refusal> {
+    let vantages: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
+    let accusers: BTreeSet<_> = assessment
+        .opinions
+        .iter()
+        .filter(|opinion| opinion.counted && opinion.condition == Condition::Unhealthy)
+        .map(|opinion| &opinion.vantage)
+        .filter(|vantage| state.sessions.get(vantage).is_some_and(|session| session.live))
+        .collect();
+    let speakers =
+        assessment.opinions.iter().filter(|opinion| opinion.counted && opinion.condition != Condition::Unknown).count();
+    if whole_region && state.has_live_agent(region) {
+        return Err(Refusal::NotAllowed { detail: format!("{region} is not dead: its agent has a session") });
+    }
+    if speakers < vantages / 2 + 1 || accusers.len() * 2 <= speakers {
+        return Err(Refusal::NotAllowed {
+            detail: format!(
+                "{} of {speakers} vantages that can speak call {region} unhealthy; of {vantages} a majority must speak and most of those agree",
+                accusers.len()
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn note(standing: &mut Standing, assessment: &Assessment, now: crate::time::Time) {
+    let fell = |verdict| matches!(verdict, Verdict::Dead | Verdict::Partitioned);
+    if fell(assessment.verdict) && !fell(standing.verdict) {
+        standing.falls.push(now);
+        if standing.falls.len() > KEPT_FALLS {
+            standing.falls.remove(0);
+        }
+    }
+    standing.verdict = assessment.verdict;
+    standing.since = now;
+    standing.because.clone_from(&assessment.because);
+}
+
+/// The status page hears of it.
+fn tell(state: &mut State, seq: u64, subject: Subject, verdict: Verdict, body: String) {
+    let (impact, status) = match verdict {
+        Verdict::Healthy => {
+            incident::update(&mut state.incidents, seq, state.now, &subject, IncidentStatus::Resolved, body);
+            return;
+        }
+        Verdict::Unknown => {
+            incident::update(&mut state.incidents, seq, state.now, &subject, IncidentStatus::Investigating, body);
+            return;
+        }
+        Verdict::Degraded => (Impact::Minor, IncidentStatus::Investigating),
+        Verdict::Partitioned => (Impact::Major, IncidentStatus::Investigating),
+        Verdict::Dead => (Impact::Critical, IncidentStatus::Identified),
+    };
+    incident::tell(&mut state.incidents, seq, state.now, subject, impact, status, body);
+}
+
+pub(super) fn hold(state: &mut State, context: &Context, explanation: Explanation) -> Applied {
+    let service = explanation.service.clone();
+    if state.held.get(&service) == Some(&explanation.conclusion) {
+        return Ok(false);
+    }
+    state.held.insert(service.clone(), explanation.conclusion.clone());
+    let body = format!("not moved: {}", explanation.conclusion);
+    let seq = state.record(context, Event::Held { explanation });
+    let subject = Subject::Service(service);
+    incident::update(&mut state.incidents, seq, state.now, &subject, IncidentStatus::Identified, body);
+    Ok(true)
+}

@@ -1,0 +1,103 @@
+//! What may be asked of the replicated state, and what it answers. A command is an entry of the
+//! Raft log; new variants and new optional fields may be added, none may change its meaning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::evidence::Finding;
+use crate::explain::Explanation;
+use crate::name::{AgentId, RegionName, ServiceName};
+use crate::plan::{Epoch, Plan, PlanId, PlanStatus, StepId, StepResult};
+use crate::time::Time;
+use crate::verdict::Assessment;
+
+/// A command with the leader's time and who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    pub at: Time,
+    /// As its certificate names it, such as `agent/eu-west-1/1`.
+    pub by: String,
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command")]
+pub enum Command {
+    /// Applied in order, in one log entry; each is answered for itself.
+    Batch { commands: Vec<Command> },
+    /// Replaces the configuration of the generation named; 0 before the first.
+    SetConfig { parent_generation: u64, config: Box<Config> },
+    OpenSession { agent: AgentId, info: AgentInfo },
+    LoseSession { agent: AgentId },
+    Evidence { vantage: AgentId, findings: Vec<Finding> },
+    SetVerdict { region: RegionName, service: Option<ServiceName>, assessment: Assessment },
+    /// The leader looked and did not act; told once for each new conclusion.
+    Hold { explanation: Explanation },
+    OpenPlan { plan: Plan, explanation: Option<Explanation> },
+    Approve { plan: PlanId },
+    Cancel { plan: PlanId, why: String },
+    StartStep { plan: PlanId, step: StepId, attempt: u32 },
+    StepDone { plan: PlanId, step: StepId, attempt: u32, epoch: Epoch, result: StepResult },
+    EndPlan { plan: PlanId, status: PlanStatus },
+    Pause { why: String },
+    Resume,
+    Drain { region: RegionName, why: String },
+    Undrain { region: RegionName },
+    /// Something stale was refused where it was about to act; the journal must know.
+    ReportRefusal { what: String, why: String },
+    Note { text: String },
+}
+
+/// What an agent says of itself when its session opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// `host:port` of its authoritative DNS server, when it runs one.
+    pub dns: Option<String>,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// The journal's last entry once it was applied.
+    Applied { seq: u64 },
+    /// It was so already.
+    Unchanged,
+    Refused { refusal: Refusal },
+    Batch { outcomes: Vec<Outcome> },
+}
+
+/// Why the state refused a command. Nothing was changed, save that the journal says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "refusal")]
+pub enum Refusal {
+    #[error("no configuration has been set yet; set one with `failover config apply`")]
+    NotConfigured,
+    #[error("configuration generation {given} is not the newest, which is {newest}: read it again and redo the change")]
+    StaleConfig { given: u64, newest: u64 },
+    #[error("epoch {given} is stale, {service} is at epoch {current}")]
+    StaleEpoch { service: ServiceName, given: Epoch, current: Epoch },
+    #[error("the plan was made for another state: {detail}")]
+    StaleParent { detail: String },
+    #[error("{service} has {open} open already")]
+    PlanOpen { service: ServiceName, open: PlanId },
+    #[error("there is no {what}")]
+    Unknown { what: String },
+    #[error("{detail}")]
+    NotAllowed { detail: String },
+    #[error("automation is paused: {why}")]
+    Paused { why: String },
+    #[error("{what} is {actual} long, at most {limit} is kept")]
+    TooLong { what: String, actual: usize, limit: usize },
+}
+
+impl Outcome {
+    /// The first refusal in it, if any.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Outcome::Refused { refusal } => Some(refusal),
+            Outcome::Batch { outcomes } => outcomes.iter().find_map(Outcome::refusal),
+            Outcome::Applied { .. } | Outcome::Unchanged => None,
+        }
+    }
+}

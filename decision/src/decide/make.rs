@@ -1,0 +1,223 @@
+//! Turns a wish into a whole plan.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::config::{Check, Config, DnsProvider};
+use crate::dns::RecordSet;
+use crate::name::{DnsName, RegionName, ServiceName};
+use crate::plan::{Action, Epoch, Executor, Kind, OnFailure, Parent, Plan, Step, StepId};
+use crate::records::{Spread, of_service};
+use crate::state::State;
+
+const DNS_TIMEOUT: Duration = Duration::from_secs(10);
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct Wish<'a> {
+    pub(super) kind: Kind,
+    pub(super) service: &'a ServiceName,
+    pub(super) from: &'a RegionName,
+    pub(super) to: &'a RegionName,
+    pub(super) automatic: bool,
+    pub(super) needs_approval: bool,
+    pub(super) reason: String,
+}
+
+/// `None` when the service is not placed.
+pub(super) fn plan(config: &Config, state: &State, wish: Wish) -> Option<Plan> {
+    let epoch = state.services.get(wish.service)?.epoch;
+    let steps = steps(config, state, &wish)?;
+    Some(Plan {
+        id: state.next_plan(),
+        kind: wish.kind,
+        service: wish.service.clone(),
+        from: wish.from.clone(),
+        to: wish.to.clone(),
+        parent: Parent { epoch, config_generation: state.config_generation },
+        epoch: Epoch(epoch.0 + 1),
+        automatic: wish.automatic,
+        needs_approval: wish.needs_approval,
+        reason: wish.reason,
+        steps,
+    })
+}
+
+fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
+    let placement = state.services.get(wish.service)?;
+    let mut left_out = placement.left_out.clone();
+    let primary = match wish.kind {
+        Kind::Withdraw => {
+            left_out.insert(wish.from.clone());
+            &placement.primary
+        }
+        Kind::Restore => {
+            left_out.remove(wish.to);
+            &placement.primary
+        }
+        Kind::Failover => {
+            left_out.remove(wish.to);
+            left_out.insert(wish.from.clone());
+            wish.to
+        }
+        Kind::Switchover | Kind::Failback => {
+            left_out.remove(wish.to);
+            wish.to
+        }
+    };
+    let mut list = List::default();
+    for share in stages(config, wish) {
+        let spread = Spread { primary, left_out: &left_out, leaving: Some((wish.from, 100 - share)) };
+        let embedded = of_service(config, wish.service, &spread)
+            .into_iter()
+            .filter(|(zone, _)| provider(config, zone) == Some(&DnsProvider::Embedded));
+        for (zone, set) in embedded {
+            list.shift(wish, zone, DnsProvider::Embedded, set, false);
+        }
+        list.settle(config.strategy.gradual_shift.pause);
+    }
+    let final_spread = Spread { primary, left_out: &left_out, leaving: None };
+    let mut finals = of_service(config, wish.service, &final_spread);
+    if finals.is_empty() {
+        // Nothing in DNS names it; the log entry alone is the move.
+        list.settle_as_move();
+    }
+    let mut verify = Vec::new();
+    for (n, (zone, set)) in std::mem::take(&mut finals).into_iter().enumerate() {
+        let provider = provider(config, &zone)?.clone();
+        verify.push((zone.clone(), provider.clone(), set.clone()));
+        list.shift(wish, zone, provider, set, n == 0);
+    }
+    list.barrier();
+    for (zone, provider, set) in verify {
+        list.verify_dns(wish, state, zone, &provider, set);
+    }
+    list.verify_service(config, state, wish);
+    Some(list.steps)
+}
+
+fn provider<'a>(config: &'a Config, zone: &DnsName) -> Option<&'a DnsProvider> {
+    config.zones.get(zone).map(|zone| &zone.provider)
+}
+
+/// The shares at the target before it has all: only in a planned move to a smaller region.
+fn stages(config: &Config, wish: &Wish) -> Vec<u8> {
+    let planned = matches!(wish.kind, Kind::Switchover | Kind::Failback);
+    let capacity = |name| config.region(name).map_or(0, |region| region.capacity_percent);
+    if !planned || capacity(wish.to) >= capacity(wish.from) {
+        return Vec::new();
+    }
+    config.strategy.gradual_shift.stages_percent.iter().copied().filter(|share| *share < 100).collect()
+}
+
+/// Steps in the making; what is added next waits for all of `after`.
+#[derive(Default)]
+struct List {
+    steps: Vec<Step>,
+    after: Vec<StepId>,
+    side_by_side: Vec<StepId>,
+}
+
+impl List {
+    fn add(&mut self, action: Action, executor: Executor, timeout: Duration, attempts: u32) -> &mut Step {
+        let id = StepId(self.steps.len() as u16 + 1);
+        self.side_by_side.push(id);
+        self.steps.push(Step {
+            id,
+            action,
+            executor,
+            after: self.after.clone(),
+            timeout,
+            attempts,
+            on_failure: OnFailure::Stop,
+            point_of_no_return: false,
+        });
+        self.steps.last_mut().expect("just pushed")
+    }
+
+    /// What follows waits for everything so far.
+    fn barrier(&mut self) {
+        if !self.side_by_side.is_empty() {
+            self.after = std::mem::take(&mut self.side_by_side);
+        }
+    }
+
+    fn shift(&mut self, wish: &Wish, zone: DnsName, provider: DnsProvider, set: Vec<RecordSet>, last: bool) {
+        let executor = match provider {
+            DnsProvider::Embedded => Executor::Controllers,
+            DnsProvider::Rfc2136 { .. } => Executor::Agent(wish.to.clone()),
+        };
+        let step = self.add(Action::ShiftDns { zone, provider, set }, executor, DNS_TIMEOUT, 5);
+        step.point_of_no_return = last;
+    }
+
+    fn settle(&mut self, pause: Duration) {
+        self.barrier();
+        self.add(Action::Settle { pause }, Executor::Controllers, pause, 1);
+        self.barrier();
+    }
+
+    fn settle_as_move(&mut self) {
+        let pause = Duration::ZERO;
+        self.add(Action::Settle { pause }, Executor::Controllers, pause, 1).point_of_no_return = true;
+    }
+
+    fn verify_dns(
+        &mut self,
+        wish: &Wish,
+        state: &State,
+        zone: DnsName,
+        provider: &DnsProvider,
+        set: Vec<RecordSet>,
+    ) {
+        let servers: Vec<String> = match provider {
+            DnsProvider::Rfc2136 { authoritative, .. } => authoritative.clone(),
+            DnsProvider::Embedded => {
+                let live = state.sessions.values().filter(|session| session.live);
+                live.filter_map(|session| session.info.dns.clone()).collect()
+            }
+        };
+        if !servers.is_empty() {
+            let executor = Executor::Agent(wish.to.clone());
+            self.add(Action::VerifyDns { zone, servers, set }, executor, VERIFY_TIMEOUT, 5);
+        }
+    }
+
+    fn verify_service(&mut self, config: &Config, state: &State, wish: &Wish) {
+        let target = if wish.kind == Kind::Withdraw {
+            match state.services.get(wish.service) {
+                Some(placement) => &placement.primary,
+                None => return,
+            }
+        } else {
+            wish.to
+        };
+        let in_target = |check: &&Check| check.region == *target;
+        let own = config
+            .checks
+            .iter()
+            .filter(in_target)
+            .filter(|check| check.service.as_ref() == Some(wish.service));
+        let mut checks: Vec<_> = own.map(|check| check.id.clone()).collect();
+        if checks.is_empty() {
+            let of_region = config.checks.iter().filter(in_target).filter(|check| check.service.is_none());
+            checks = of_region.map(|check| check.id.clone()).collect();
+        }
+        if checks.is_empty() {
+            return;
+        }
+        let executor = Executor::Agent(outside(config, state, wish, target));
+        self.add(Action::VerifyService { checks }, executor, VERIFY_TIMEOUT, 5);
+    }
+}
+
+/// A region with a live agent from which to look at the target: a third one where there is one.
+fn outside(config: &Config, state: &State, wish: &Wish, target: &RegionName) -> RegionName {
+    let involved: BTreeSet<&RegionName> = [wish.from, wish.to, target].into();
+    config
+        .regions
+        .iter()
+        .map(|region| &region.name)
+        .find(|name| !involved.contains(name) && state.has_live_agent(name))
+        .unwrap_or(target)
+        .clone()
+}

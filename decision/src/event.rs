@@ -1,0 +1,91 @@
+//! What a journal entry tells.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dns::RecordSet;
+use crate::evidence::Condition;
+use crate::explain::Explanation;
+use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
+use crate::plan::{Plan, PlanId, PlanStatus, StepId, StepResult};
+use crate::verdict::{Assessment, Verdict};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    ConfigChanged { generation: u64 },
+    SessionOpened { agent: AgentId },
+    SessionLost { agent: AgentId },
+    EvidenceChanged { vantage: AgentId, check: CheckId, from: Condition, to: Condition, reason: String },
+    VerdictChanged { region: RegionName, service: Option<ServiceName>, from: Verdict, assessment: Assessment },
+    /// Decided not to act, though the primary is not healthy.
+    Held { explanation: Explanation },
+    PlanOpened { plan: Plan, explanation: Option<Explanation> },
+    PlanApproved { plan: PlanId },
+    StepStarted { plan: PlanId, step: StepId, attempt: u32 },
+    StepEnded { plan: PlanId, step: StepId, attempt: u32, result: StepResult },
+    ZoneChanged { zone: DnsName, generation: u64, set: Vec<RecordSet> },
+    PlanEnded { plan: PlanId, status: PlanStatus },
+    AutomationPaused { why: String },
+    AutomationResumed,
+    RegionDrained { region: RegionName, why: String },
+    RegionUndrained { region: RegionName },
+    /// A command, or an actuator elsewhere, was refused by a safety rule.
+    Refused { what: String, why: String },
+    Note { text: String },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::ConfigChanged { generation } => write!(f, "configuration generation {generation} is in force"),
+            Event::SessionOpened { agent } => write!(f, "agent {agent}: session opened"),
+            Event::SessionLost { agent } => write!(f, "agent {agent}: session lost"),
+            Event::EvidenceChanged { vantage, check, to, reason, .. } => {
+                write!(f, "{vantage} finds {check} {}: {reason}", lower(to))
+            }
+            Event::VerdictChanged { region, service: None, from, assessment } => {
+                write!(f, "region {region}: {from} → {}: {}", assessment.verdict, assessment.because)
+            }
+            Event::VerdictChanged { region, service: Some(service), from, assessment } => {
+                write!(f, "{service} in {region}: {from} → {}: {}", assessment.verdict, assessment.because)
+            }
+            Event::Held { explanation } => {
+                write!(f, "{}: not moved: {}", explanation.service, explanation.conclusion)
+            }
+            Event::PlanOpened { plan, .. } => write!(
+                f,
+                "{}: {} of {} from {} to {} at epoch {}: {}",
+                plan.id, plan.kind, plan.service, plan.from, plan.to, plan.epoch, plan.reason
+            ),
+            Event::PlanApproved { plan } => write!(f, "{plan}: approved"),
+            Event::StepStarted { plan, step, attempt } => write!(f, "{plan} step {step}: attempt {attempt} begun"),
+            Event::StepEnded { plan, step, result, .. } => match result {
+                StepResult::Done { note } => write!(f, "{plan} step {step}: done: {note}"),
+                StepResult::Failed { why } => write!(f, "{plan} step {step}: failed: {why}"),
+                StepResult::Refused { why } => write!(f, "{plan} step {step}: refused: {why}"),
+            },
+            Event::ZoneChanged { zone, generation, .. } => write!(f, "zone {zone}: generation {generation}"),
+            Event::PlanEnded { plan, status } => match status {
+                PlanStatus::Stopped(why) => write!(f, "{plan}: stopped, a person must look: {why}"),
+                PlanStatus::Cancelled(why) => write!(f, "{plan}: cancelled: {why}"),
+                status => write!(f, "{plan}: {}", format!("{status:?}").to_lowercase()),
+            },
+            Event::AutomationPaused { why } => write!(f, "automation paused: {why}"),
+            Event::AutomationResumed => f.write_str("automation resumed"),
+            Event::RegionDrained { region, why } => write!(f, "region {region} drained: {why}"),
+            Event::RegionUndrained { region } => write!(f, "region {region} no longer drained"),
+            Event::Refused { what, why } => write!(f, "refused: {what}: {why}"),
+            Event::Note { text } => write!(f, "note: {text}"),
+        }
+    }
+}
+
+fn lower(condition: &Condition) -> &'static str {
+    match condition {
+        Condition::Healthy => "healthy",
+        Condition::Unhealthy => "unhealthy",
+        Condition::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,142 @@
+//! The journal: an append-only, hash-chained record of evidence, decisions, refusals and step
+//! results (S8). It is part of the replicated state, so every controller holds the same.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::event::Event;
+use crate::time::Time;
+
+/// Older entries are dropped; the chain goes on from the hash of the last one dropped.
+pub const KEPT_ENTRIES: usize = 10_000;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// Hash of the entry before the first one kept.
+    anchor: String,
+    entries: VecDeque<Arc<Entry>>,
+    next_seq: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub seq: u64,
+    pub at: Time,
+    /// Who caused it: a controller, an agent, an operator, as its certificate names it.
+    pub by: String,
+    pub event: Event,
+    /// SHA-256, in hex, over the hash before and this entry's JSON without this field.
+    pub hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("journal entry {seq} does not follow from the one before: the record was altered or is damaged")]
+pub struct BrokenChain {
+    pub seq: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { anchor: "0".repeat(64), entries: VecDeque::new(), next_seq: 1 }
+    }
+}
+
+impl Journal {
+    pub fn append(&mut self, at: Time, by: &str, event: Event) -> u64 {
+        let seq = self.next_seq;
+        let hash = hash(self.head(), seq, at, by, &event);
+        self.entries.push_back(Arc::new(Entry { seq, at, by: by.to_owned(), event, hash }));
+        self.next_seq += 1;
+        if self.entries.len() > KEPT_ENTRIES
+            && let Some(dropped) = self.entries.pop_front()
+        {
+            self.anchor.clone_from(&dropped.hash);
+        }
+        seq
+    }
+
+    /// Hash of the newest entry.
+    pub fn head(&self) -> &str {
+        self.entries.back().map_or(&self.anchor, |entry| &entry.hash)
+    }
+
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + ExactSizeIterator {
+        self.entries.iter()
+    }
+
+    /// Entries after `seq`, oldest first.
+    pub fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Entry>> {
+        let first = self.next_seq - self.entries.len() as u64;
+        self.entries.iter().skip((seq + 1).saturating_sub(first) as usize)
+    }
+
+    pub fn verify(&self) -> Result<(), BrokenChain> {
+        let mut before = &self.anchor;
+        let first = self.next_seq - self.entries.len() as u64;
+        for (entry, seq) in self.entries.iter().zip(first..) {
+            let expected = hash(before, entry.seq, entry.at, &entry.by, &entry.event);
+            if entry.seq != seq || entry.hash != expected {
+                return Err(BrokenChain { seq });
+            }
+            before = &entry.hash;
+        }
+        Ok(())
+    }
+}
+
+fn hash(before: &str, seq: u64, at: Time, by: &str, event: &Event) -> String {
+    let body = serde_json::to_vec(&(seq, at, by, event)).expect("an event has only string keys");
+    let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(journal: &mut Journal, text: &str) -> u64 {
+        journal.append(Time(1), "operator/ann", Event::Note { text: text.to_owned() })
+    }
+
+    #[test]
+    fn an_altered_entry_breaks_the_chain() {
+        let mut journal = Journal::default();
+        for text in ["a", "b", "c"] {
+            note(&mut journal, text);
+        }
+        assert_eq!(journal.verify(), Ok(()));
+        let entry = Arc::make_mut(&mut journal.entries[1]);
+        entry.event = Event::Note { text: "x".to_owned() };
+        assert_eq!(journal.verify(), Err(BrokenChain { seq: 2 }));
+    }
+
+    #[test]
+    fn a_removed_entry_breaks_the_chain() {
+        let mut journal = Journal::default();
+        for text in ["a", "b", "c"] {
+            note(&mut journal, text);
+        }
+        journal.entries.remove(1);
+        assert!(journal.verify().is_err());
+    }
+
+    #[test]
+    fn old_entries_are_dropped_and_the_rest_still_verifies() {
+        let mut journal = Journal::default();
+        for n in 0..KEPT_ENTRIES + 5 {
+            note(&mut journal, &n.to_string());
+        }
+        assert_eq!(journal.entries().len(), KEPT_ENTRIES);
+        assert_eq!(journal.verify(), Ok(()));
+        assert_eq!(journal.after(0).next().map(|entry| entry.seq), Some(6));
+        assert_eq!(journal.after(10).next().map(|entry| entry.seq), Some(11));
+        assert_eq!(journal.after(journal.last_seq()).count(), 0);
+    }
+}

@@ -1,0 +1,123 @@
+//! The replicated state. It changes only by `apply`, in the order of the log, the same on every
+//! controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::AgentInfo;
+use crate::config::Config;
+use crate::dns::Zone;
+use crate::evidence::Evidence;
+use crate::incident::Incident;
+use crate::journal::Journal;
+use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
+use crate::plan::{Epoch, PlanId, PlanRecord};
+use crate::time::Time;
+use crate::verdict::Verdict;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The newest log index applied.
+    pub index: u64,
+    /// The newest time stamped; never falls.
+    pub now: Time,
+    pub config: Option<Config>,
+    /// Rises with every configuration; 0 before the first.
+    pub config_generation: u64,
+    pub sessions: BTreeMap<AgentId, Session>,
+    pub evidence: BTreeMap<AgentId, BTreeMap<CheckId, Evidence>>,
+    pub regions: BTreeMap<RegionName, Standing>,
+    pub services: BTreeMap<ServiceName, Placement>,
+    /// Epochs of services that left the configuration, so that none falls when one comes back (S2).
+    #[serde(default)]
+    pub retired: BTreeMap<ServiceName, Epoch>,
+    pub zones: BTreeMap<DnsName, Zone>,
+    /// Open plans, and the newest ended ones.
+    pub plans: BTreeMap<PlanId, PlanRecord>,
+    pub last_plan: u64,
+    pub paused: Option<String>,
+    pub drained: BTreeMap<RegionName, String>,
+    /// Moves within the window of the limits, oldest first.
+    pub moves: Vec<Move>,
+    /// What was last said of a service that is not healthy and was not moved.
+    pub held: BTreeMap<ServiceName, String>,
+    /// The newest first.
+    pub incidents: Vec<Incident>,
+    pub journal: Journal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub info: AgentInfo,
+    pub live: bool,
+    /// When it was last opened or lost.
+    pub since: Time,
+}
+
+/// What is held of a region, or of a service in a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub verdict: Verdict,
+    pub since: Time,
+    pub because: String,
+    /// When it was lately found dead or partitioned: a region that does so often is held down.
+    #[serde(default)]
+    pub falls: Vec<Time>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { verdict: Verdict::Unknown, since: Time(0), because: "not looked at yet".into(), falls: Vec::new() }
+    }
+}
+
+/// Where a service is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    pub primary: RegionName,
+    pub epoch: Epoch,
+    /// When it came to its primary.
+    pub since: Time,
+    /// Regions left out of its weighted records.
+    pub left_out: BTreeSet<RegionName>,
+    pub standing: BTreeMap<RegionName, Standing>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub at: Time,
+    pub service: ServiceName,
+    pub from: RegionName,
+    pub to: RegionName,
+    pub automatic: bool,
+}
+
+impl State {
+    pub fn live_agents(&self) -> BTreeSet<AgentId> {
+        self.sessions.iter().filter(|(_, session)| session.live).map(|(agent, _)| agent.clone()).collect()
+    }
+
+    pub fn has_live_agent(&self, region: &RegionName) -> bool {
+        self.sessions.iter().any(|(agent, session)| session.live && agent.region == *region)
+    }
+
+    pub fn next_plan(&self) -> PlanId {
+        PlanId(self.last_plan + 1)
+    }
+
+    pub fn open_plan(&self, service: &ServiceName) -> Option<&PlanRecord> {
+        self.plans.values().rev().find(|record| record.is_open() && record.plan.service == *service)
+    }
+
+    pub fn region_verdict(&self, region: &RegionName) -> Verdict {
+        self.regions.get(region).map_or(Verdict::Unknown, |standing| standing.verdict)
+    }
+
+    pub fn service_verdict(&self, service: &ServiceName, region: &RegionName) -> Verdict {
+        self.services
+            .get(service)
+            .and_then(|placement| placement.standing.get(region))
+            .map_or(Verdict::Unknown, |standing| standing.verdict)
+    }
+}
