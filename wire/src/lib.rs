@@ -1,3 +1,13 @@
 //! How the parts talk: protobuf and its conversions, identities, and gRPC over mutual TLS.
 
+pub mod agent;
+pub mod api;
+#[cfg(feature = "authority")]
+pub mod authority;
+pub mod connect;
+pub mod host;
+pub mod identity;
+pub mod listen;
 pub mod proto;
+pub mod serve;
+pub mod tls;
