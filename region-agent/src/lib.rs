@@ -1,1 +1,3 @@
-//! TODO
+//! Who watches and acts in a region: probes, evidence, goals, actuators and authoritative DNS.
+
+pub mod dns;

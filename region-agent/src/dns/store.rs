@@ -1,0 +1,134 @@
+//! The newest zones on disk, so that an agent that restarts with no controller alive still answers.
+//!
+//! One file: a line with the format and a SHA-256, then JSON. It is replaced whole: written beside,
+//! synced, renamed, and the folder synced, so that a crash leaves the old one or the new one (S2).
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use decision::dns::Zone;
+use sha2::{Digest, Sha256};
+
+const FILE: &str = "zones.json";
+const BESIDE: &str = "zones.json.new";
+const ASIDE: &str = "zones.json.corrupt";
+const FORMAT: &str = "regent-zones-1";
+
+/// What was on disk.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) zones: Vec<Zone>,
+    /// Why the file was not used, and where it was moved to.
+    pub(crate) corrupt: Option<String>,
+}
+
+/// Reads the zones; none where there is no file yet.
+///
+/// A corrupt file is moved aside, not deleted, and counts as none: what a controller publishes
+/// next fills the gap, whereas a refusal to start would leave the region without DNS.
+///
+/// # Errors
+/// The folder cannot be made, or the file exists and cannot be read.
+pub(crate) fn load(dir: &Path) -> io::Result<Loaded> {
+    fs::create_dir_all(dir).map_err(|e| at("make the folder", dir, e))?;
+    let path = dir.join(FILE);
+    let octets = match fs::read(&path) {
+        Ok(octets) => octets,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(Loaded { zones: Vec::new(), corrupt: None });
+        }
+        Err(e) => return Err(at("read", &path, e)),
+    };
+    match parse(&octets) {
+        Ok(zones) => Ok(Loaded { zones, corrupt: None }),
+        Err(why) => {
+            let aside = dir.join(ASIDE);
+            fs::rename(&path, &aside).map_err(|e| at("move the corrupt file aside", &path, e))?;
+            Ok(Loaded { zones: Vec::new(), corrupt: Some(format!("{why}; moved to {}", aside.display())) })
+        }
+    }
+}
+
+/// Replaces the file; on disk once this returns.
+///
+/// # Errors
+/// The old file is left as it was, unless only the last sync failed.
+pub(crate) fn save(dir: &Path, zones: &[&Zone]) -> io::Result<()> {
+    let body = serde_json::to_vec(zones).map_err(io::Error::other)?;
+    let beside = dir.join(BESIDE);
+    let mut file = File::create(&beside).map_err(|e| at("create", &beside, e))?;
+    file.write_all(format!("{FORMAT} {}\n", digest(&body)).as_bytes())
+        .and_then(|()| file.write_all(&body))
+        .and_then(|()| file.sync_all())
+        .map_err(|e| at("write", &beside, e))?;
+    fs::rename(&beside, dir.join(FILE)).map_err(|e| at("rename", &beside, e))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| at("sync the folder", dir, e))
+}
+
+fn parse(octets: &[u8]) -> Result<Vec<Zone>, String> {
+    let newline = octets.iter().position(|octet| *octet == b'\n').ok_or("it has no first line")?;
+    let (line, body) = (&octets[..newline], &octets[newline + 1..]);
+    let line = std::str::from_utf8(line).map_err(|_| "its first line is not text")?;
+    match line.split_once(' ') {
+        Some((FORMAT, sum)) if sum == digest(body) => {}
+        Some((FORMAT, _)) => return Err("its checksum does not match its content".to_owned()),
+        _ => return Err(format!("its first line is not that of {FORMAT}")),
+    }
+    serde_json::from_slice(body).map_err(|e| format!("its content is not understood: {e}"))
+}
+
+fn digest(octets: &[u8]) -> String {
+    Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn at(doing: &str, path: &Path, error: io::Error) -> io::Error {
+    let path: PathBuf = path.into();
+    io::Error::new(error.kind(), format!("cannot {doing} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::sample;
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("made/on/the/way");
+        assert_eq!(load(&dir).unwrap().zones, []);
+        let zones = [sample::zone(7), sample::zone(8)];
+        save(&dir, &zones.iter().collect::<Vec<_>>()).unwrap();
+        let loaded = load(&dir).unwrap();
+        assert_eq!((loaded.zones, loaded.corrupt), (zones.to_vec(), None));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed_and_the_file_kept_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        save(dir, &[&sample::zone(7)]).unwrap();
+        let good = fs::read(dir.join(FILE)).unwrap();
+        let flipped = (0..good.len()).map(|i| {
+            let mut bad = good.clone();
+            bad[i] ^= 0x10;
+            bad
+        });
+        let cut = (0..good.len()).map(|len| good[..len].to_vec());
+        for bad in flipped.chain(cut) {
+            fs::write(dir.join(FILE), &bad).unwrap();
+            let loaded = load(dir).unwrap();
+            assert_eq!(loaded.zones, []);
+            assert!(loaded.corrupt.is_some());
+            assert_eq!(fs::read(dir.join(ASIDE)).unwrap(), bad);
+        }
+    }
+
+    #[test]
+    fn a_crash_while_writing_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &[&sample::zone(7)]).unwrap();
+        fs::write(dir.path().join(BESIDE), b"half").unwrap();
+        assert_eq!(load(dir.path()).unwrap().zones, [sample::zone(7)]);
+    }
+}
