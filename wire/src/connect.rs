@@ -50,7 +50,7 @@ pub enum ConnectError {
 /// The bytes that may be under way without an answer: enough for a snapshot at 300 ms round trip
 /// to flow at some megabytes a second, and the memory that one stream can take.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 
 /// A channel to `address` (`host:port`) that connects at its first call, and anew after a failure
 /// at the next call, without backoff: whoever calls in a loop brings his own. While the peer is

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 
-use crate::connect::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use crate::connect::STREAM_WINDOW_BYTES;
 use crate::host::{BoxListener, Io};
 use crate::listen::TlsListener;
 
@@ -29,6 +29,9 @@ pub struct ServeLimits {
     pub max_connections: usize,
     pub max_concurrent_streams: u32,
     pub max_header_bytes: u32,
+    /// What HTTP/2 callers may send of a body before anybody reads it, in bytes: this for one stream,
+    /// twice as much for all streams of a connection.
+    pub window_bytes: u32,
     /// For the whole head of an HTTP/1.1 request.
     pub header_timeout: Duration,
     /// A connection without any request for this long after its start is closed; none: never.
@@ -46,6 +49,7 @@ impl ServeLimits {
             max_connections: 1_024,
             max_concurrent_streams: 1_024,
             max_header_bytes: 16 * 1024,
+            window_bytes: STREAM_WINDOW_BYTES,
             header_timeout: Duration::from_secs(5),
             first_request_timeout: None,
             keepalive_interval: Duration::from_secs(5),
@@ -59,6 +63,7 @@ impl ServeLimits {
         ServeLimits {
             max_connections: 4_096,
             max_concurrent_streams: 64,
+            window_bytes: 32 * 1024,
             first_request_timeout: Some(Duration::from_secs(5)),
             ..ServeLimits::peers()
         }
@@ -226,8 +231,8 @@ fn builder(limits: &ServeLimits) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(limits.window_bytes)
+        .initial_connection_window_size(limits.window_bytes.saturating_mul(2))
         .max_concurrent_streams(limits.max_concurrent_streams)
         .max_header_list_size(limits.max_header_bytes)
         .keep_alive_interval(limits.keepalive_interval)

@@ -1,5 +1,5 @@
 //! A cluster's authority and its parts, for tests of TLS.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;
