@@ -1,0 +1,382 @@
+//! Calling other controllers: openraft's network over gRPC.
+//!
+//! A replication session is one stream, so that a leader sends the next entries while the last ones
+//! are still on their way or being synced: at 100 ms round trip that is the difference between ten
+//! batches a second and as many as the disks take.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RaftNetworkFactory,
+};
+use openraft::raft::{
+    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use tokio::time::Instant;
+use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+use wire::proto::regent::raft::v1 as pb;
+use wire::proto::regent::raft::v1::raft_client::RaftClient;
+
+use super::convert;
+use super::types::{Member, Snapshot, TypeConfig, Vote};
+
+/// Opens a lazy channel to a member. Handed in: it knows TLS and which network.
+pub type Dial = Arc<dyn Fn(u64, &Member) -> Channel + Send + Sync>;
+
+pub(super) const CLUSTER_HEADER: &str = "regent-cluster-bin";
+pub(super) const TO_HEADER: &str = "regent-to-bin";
+/// Far above any one request of this protocol; snapshots travel in pieces.
+pub(super) const MESSAGE_MAX: usize = 64 * 1024 * 1024;
+const SNAPSHOT_PIECE: usize = 256 * 1024;
+/// A restarted peer is found again within this, so it does not grow.
+const RETRY: Duration = Duration::from_millis(50);
+/// Calls left unanswered before a connection is held for dead and opened anew.
+const UNANSWERED_MAX: u32 = 3;
+
+type Error = RPCError<TypeConfig>;
+
+/// How long answers may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For an append: a round trip and the peer's disk.
+    pub append: Duration,
+    /// For a whole snapshot.
+    pub snapshot: Duration,
+}
+
+/// Makes clients for members.
+pub(super) struct Peers {
+    pub cluster_id: String,
+    pub dial: Dial,
+    pub patience: Patience,
+    links: HashMap<(u64, String), Arc<Link>>,
+}
+
+impl Peers {
+    pub(super) fn new(cluster_id: String, dial: Dial, patience: Patience) -> Peers {
+        Peers { cluster_id, dial, patience, links: HashMap::new() }
+    }
+
+    fn link(&self, target: u64, member: &Member) -> Arc<Link> {
+        let (dial, member) = (self.dial.clone(), member.clone());
+        let dial = Box::new(move || dial(target, &member));
+        Arc::new(Link { channel: Mutex::new(dial()), dial, unanswered: AtomicU32::new(0) })
+    }
+
+    fn client(&self, target: u64, link: Arc<Link>) -> Client {
+        let cluster = MetadataValue::from_bytes(self.cluster_id.as_bytes());
+        let to = MetadataValue::from_bytes(&target.to_be_bytes());
+        Client { link, cluster, to, patience: self.patience }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Peers {
+    type Network = Client;
+
+    async fn new_client(&mut self, target: u64, member: &Member) -> Client {
+        let key = (target, member.grpc.clone());
+        let link = match self.links.get(&key) {
+            Some(link) => link.clone(),
+            None => {
+                // An older address of the same member is of no more use.
+                self.links.retain(|(id, _), _| *id != target);
+                let link = self.link(target, member);
+                self.links.insert(key, link.clone());
+                link
+            }
+        };
+        self.client(target, link)
+    }
+
+    /// On a connection of its own, so that heartbeats need not wait behind a snapshot.
+    async fn new_snapshot_client(&mut self, target: u64, member: &Member) -> Client {
+        self.client(target, self.link(target, member))
+    }
+}
+
+/// The connection to one member, opened anew when it went silent: waiting for TCP to notice, or for
+/// its doubled retransmission timers after a partition healed, would take many seconds.
+struct Link {
+    channel: Mutex<Channel>,
+    dial: Box<dyn Fn() -> Channel + Send + Sync>,
+    unanswered: AtomicU32,
+}
+
+impl Link {
+    fn channel(&self) -> Channel {
+        self.channel.lock().expect("no panic under this lock").clone()
+    }
+
+    fn answered(&self) {
+        self.unanswered.store(0, Ordering::Relaxed);
+    }
+
+    fn missed(&self) {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_MAX {
+            self.answered();
+            *self.channel.lock().expect("no panic under this lock") = (self.dial)();
+        }
+    }
+}
+
+/// Calls one member.
+pub(super) struct Client {
+    link: Arc<Link>,
+    cluster: BinaryMetadataValue,
+    to: BinaryMetadataValue,
+    patience: Patience,
+}
+
+impl Client {
+    fn stub(&self) -> RaftClient<Channel> {
+        RaftClient::new(self.link.channel())
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX)
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert_bin(CLUSTER_HEADER, self.cluster.clone());
+        request.metadata_mut().insert_bin(TO_HEADER, self.to.clone());
+        request
+    }
+
+    async fn ask<T>(
+        &self,
+        within: Duration,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        let mut call = Unanswered::new(&self.link, call);
+        match tokio::time::timeout(within, &mut call.future).await {
+            Ok(answer) => {
+                call.done();
+                answer.map(tonic::Response::into_inner).map_err(refused)
+            }
+            Err(_) => Err(silent(within)),
+        }
+    }
+}
+
+/// Counts a call that ends, or is dropped, without an answer against its link.
+struct Unanswered<'a, F> {
+    link: &'a Link,
+    future: std::pin::Pin<Box<F>>,
+    pending: bool,
+}
+
+impl<'a, F> Unanswered<'a, F> {
+    fn new(link: &'a Link, future: F) -> Self {
+        Unanswered { link, future: Box::pin(future), pending: true }
+    }
+
+    fn done(&mut self) {
+        self.pending = false;
+        self.link.answered();
+    }
+}
+
+impl<F> Drop for Unanswered<'_, F> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.link.missed();
+        }
+    }
+}
+
+fn refused(status: Status) -> Error {
+    let why = wire::connect::with_causes(&status);
+    RPCError::Unreachable(Unreachable::from_string(why))
+}
+
+fn silent(within: Duration) -> Error {
+    RPCError::Unreachable(Unreachable::from_string(format!("no answer within {within:?}")))
+}
+
+fn unreadable(error: convert::DecodeError) -> Error {
+    RPCError::Unreachable(Unreachable::from_string(error))
+}
+
+impl NetBackoff<TypeConfig> for Client {
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY)))
+    }
+}
+
+/// When requests were sent that have no answer yet.
+type Waiting = Arc<Mutex<VecDeque<Instant>>>;
+
+struct Answers<'s> {
+    responses: Streaming<pb::AppendResponse>,
+    waiting: Waiting,
+    client: &'s Client,
+}
+
+impl NetStreamAppend<TypeConfig> for Client {
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, Error>>, Error>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let waiting = Waiting::default();
+            let sent = waiting.clone();
+            let requests = input.map(move |request| {
+                sent.lock().expect("no panic under this lock").push_back(Instant::now());
+                convert::append(&request)
+            });
+            let mut stub = self.stub();
+            let responses = self.ask(self.patience.append, stub.append(self.request(requests))).await?;
+            let answers = Answers { responses, waiting, client: self };
+            Ok(stream::unfold(Some(answers), next_answer).boxed())
+        })
+    }
+}
+
+async fn next_answer(
+    answers: Option<Answers<'_>>,
+) -> Option<(Result<StreamAppendResult<TypeConfig>, Error>, Option<Answers<'_>>)> {
+    let mut answers = answers?;
+    let patience = answers.client.patience.append;
+    let answer = loop {
+        let link = &answers.client.link;
+        let idle = answers.waiting.lock().expect("no panic under this lock").is_empty();
+        let mut next = Unanswered::new(link, answers.responses.message());
+        // Who asked nothing is owed nothing: a stream that just waits for entries counts for neither side.
+        next.pending = !idle;
+        match tokio::time::timeout(patience, &mut next.future).await {
+            Ok(answer) => {
+                next.done();
+                break answer.map_err(refused);
+            }
+            Err(_) => {
+                next.pending = false;
+                drop(next);
+                let oldest = answers.waiting.lock().expect("no panic under this lock").front().copied();
+                if oldest.is_some_and(|sent| sent.elapsed() >= patience) {
+                    // Entries were sent and nothing came back: this is evidence enough by itself.
+                    (0..UNANSWERED_MAX).for_each(|_| link.missed());
+                    break Err(silent(patience));
+                }
+            }
+        }
+    };
+    match answer {
+        Ok(None) => None,
+        Ok(Some(response)) => {
+            answers.waiting.lock().expect("no panic under this lock").pop_front();
+            match convert::read_appended(&response) {
+                Ok(result) => Some((Ok(result), Some(answers))),
+                Err(error) => Some((Err(unreadable(error)), None)),
+            }
+        }
+        Err(error) => Some((Err(error), None)),
+    }
+}
+
+impl Client {
+    fn vote_message(rpc: &VoteRequest<TypeConfig>) -> pb::VoteRequest {
+        pb::VoteRequest {
+            vote: Some(convert::vote(&rpc.vote)),
+            last_log: rpc.last_log_id.as_ref().map(convert::log_id),
+            leadership_transfer: rpc.leadership_transfer,
+        }
+    }
+
+    fn read_vote_response(response: &pb::VoteResponse) -> Result<VoteResponse<TypeConfig>, Error> {
+        let vote = convert::read_vote(response.vote.as_ref()).map_err(unreadable)?;
+        let last_log_id = response.last_log.as_ref().map(convert::read_log_id);
+        Ok(VoteResponse { vote, vote_granted: response.granted, last_log_id })
+    }
+}
+
+impl NetVote<TypeConfig> for Client {
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Error> {
+        let mut stub = self.stub();
+        let call = stub.vote(self.request(Self::vote_message(&rpc)));
+        Self::read_vote_response(&self.ask(option.soft_ttl(), call).await?)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Error> {
+        let mut stub = self.stub();
+        let call = stub.pre_vote(self.request(Self::vote_message(&rpc)));
+        Self::read_vote_response(&self.ask(option.soft_ttl(), call).await?)
+    }
+}
+
+impl NetSnapshot<TypeConfig> for Client {
+    type SnapshotData = Bytes;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let head = pb::snapshot_chunk::Head {
+            vote: Some(convert::vote(&vote)),
+            last_log: snapshot.meta.last_log_id.as_ref().map(convert::log_id),
+            membership: Bytes::from(
+                serde_json::to_vec(&snapshot.meta.last_membership).expect("members have only string keys"),
+            ),
+            total_bytes: snapshot.snapshot.len() as u64,
+        };
+        let data = snapshot.snapshot;
+        let pieces = (0..data.len()).step_by(SNAPSHOT_PIECE).map(move |start| {
+            pb::snapshot_chunk::Part::Data(data.slice(start..data.len().min(start + SNAPSHOT_PIECE)))
+        });
+        let parts = std::iter::once(pb::snapshot_chunk::Part::Head(head)).chain(pieces);
+        let chunks = stream::iter(parts.map(|part| pb::SnapshotChunk { part: Some(part) }));
+        let mut stub = self.stub();
+        let call = self.ask(self.patience.snapshot, stub.install_snapshot(self.request(chunks)));
+        let answer = tokio::select! {
+            answer = call => answer,
+            closed = cancel => return Err(closed.into()),
+        };
+        let answer = answer.and_then(|answer| convert::read_vote(answer.vote.as_ref()).map_err(unreadable));
+        match answer {
+            Ok(vote) => Ok(SnapshotResponse::new(vote)),
+            Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
+        }
+    }
+}
+
+impl NetTransferLeader<TypeConfig> for Client {
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Error> {
+        let message = pb::TransferLeaderRequest {
+            from: Some(convert::vote(req.from_leader())),
+            to: *req.to_node_id(),
+            last_log: req.last_log_id().map(convert::log_id),
+        };
+        let mut stub = self.stub();
+        let answer = self.ask(option.soft_ttl(), stub.transfer_leader(self.request(message))).await?;
+        convert::read_transferred(&answer).map_err(unreadable)
+    }
+}

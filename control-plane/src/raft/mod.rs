@@ -1,0 +1,36 @@
+//! The replicated log and state: openraft over gRPC, on a disk that is truly synced.
+//!
+//! [`start`] gives a [`Node`], through which all else proposes, reads and changes members. What S7 needs
+//! is here: an outcome is told only when committed, a read only after a quorum round begun after it.
+
+mod client;
+mod convert;
+mod data_dir;
+mod disk;
+mod error;
+mod log_store;
+mod members;
+mod node;
+mod server;
+mod settings;
+mod snapshot;
+mod state_machine;
+mod status;
+mod types;
+mod writer;
+
+pub use client::Dial;
+pub use data_dir::{DataDirError, Identity};
+pub use disk::{Disk, Fsync, Op, SledDisk, Table, Visit, fdatasync};
+pub use error::{MembersError, ProposeError, ReadError, StartError};
+pub use log_store::Store;
+pub use node::{Committed, Node, open_disk, start, start_on};
+pub use server::Service;
+pub use settings::Settings;
+pub use state_machine::{StateMachine, View};
+pub use status::{MemberStatus, Status, StatusWatch};
+pub use types::{LogId, Member, Proposal, Raft, Runtime, TypeConfig};
+pub use writer::Commit;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The newest snapshot on disk, in pieces.
+//!
+//! A new one is written beside the old under its own number; then one key, `current`, turns to it. Since a
+//! crash keeps a prefix of all writes, `current` always names a whole snapshot.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Disk, Op, Table, VALUE_MAX};
+use super::log_store::{Store, read_meta};
+use super::types::{Snapshot, SnapshotMeta};
+
+const CURRENT: &[u8] = b"snapshot";
+
+/// What `current` says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Current {
+    number: u64,
+    bytes: u64,
+    meta: SnapshotMeta,
+}
+
+#[derive(Default)]
+pub(super) struct Held(Option<Current>);
+
+impl Held {
+    pub(super) fn read(disk: &dyn Disk) -> io::Result<Held> {
+        read_meta(disk, CURRENT).map(Held)
+    }
+}
+
+impl Store {
+    /// Returns when the snapshot is durable; one no newer than that held is dropped.
+    pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, data: &Bytes) -> io::Result<()> {
+        let mut held = self.snapshot.lock().await;
+        if held.0.as_ref().is_some_and(|current| current.meta.last_log_id >= meta.last_log_id) {
+            return Ok(());
+        }
+        let number = held.0.as_ref().map_or(0, |current| current.number + 1);
+        let current = Current { number, bytes: data.len() as u64, meta: meta.clone() };
+        // What a crash left of an earlier try goes first.
+        let mut ops = vec![delete_numbers(number, u64::MAX, 1)];
+        ops.extend(data.chunks(VALUE_MAX).enumerate().map(|(piece, part)| {
+            Op::Put(Table::Snapshot, key(number, piece as u64), part.to_vec())
+        }));
+        let value = serde_json::to_vec(&current)?;
+        if value.len() > VALUE_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many members for a snapshot's head"));
+        }
+        ops.push(Op::Put(Table::Meta, CURRENT.to_vec(), value));
+        let old_pieces = held.0.as_ref().map_or(0, |old| (old.bytes as usize).div_ceil(VALUE_MAX));
+        ops.push(delete_numbers(0, number, old_pieces));
+        self.jobs.write(ops, None).await?;
+        held.0 = Some(current);
+        Ok(())
+    }
+
+    /// # Errors
+    /// `InvalidData` when pieces are missing.
+    pub(super) async fn read_snapshot(&self) -> io::Result<Option<Snapshot>> {
+        let held = self.snapshot.lock().await;
+        let Some(current) = &held.0 else { return Ok(None) };
+        let mut data = BytesMut::with_capacity(current.bytes as usize);
+        let (mut next, end) = (0, key(current.number + 1, 0));
+        self.disk.scan(Table::Snapshot, &key(current.number, 0), &mut |found, part| {
+            if found >= end.as_slice() || found != key(current.number, next).as_slice() {
+                return ControlFlow::Break(());
+            }
+            data.extend_from_slice(part);
+            next += 1;
+            ControlFlow::Continue(())
+        })?;
+        if data.len() as u64 != current.bytes {
+            let why = format!("the snapshot has {} of {} bytes", data.len(), current.bytes);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(Some(Snapshot { meta: current.meta.clone(), snapshot: data.freeze() }))
+    }
+}
+
+fn key(number: u64, piece: u64) -> Vec<u8> {
+    [number.to_be_bytes(), piece.to_be_bytes()].concat()
+}
+
+fn delete_numbers(start: u64, end: u64, about: usize) -> Op {
+    Op::DeleteRange { table: Table::Snapshot, from: key(start, 0), to: key(end, 0), about }
+}

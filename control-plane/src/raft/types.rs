@@ -1,0 +1,53 @@
+//! The types openraft is filled with, named once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use decision::command::{Outcome, Stamped};
+
+/// Where openraft spawns, sleeps and draws random numbers. A simulator replaces this one line.
+pub type Runtime = openraft::TokioRuntime;
+
+openraft::declare_raft_types!(
+    /// What Regent's log holds and who its members are.
+    pub TypeConfig:
+        D = Proposal,
+        R = Option<Outcome>,
+        NodeId = u64,
+        Node = Member,
+        AsyncRuntime = Runtime,
+);
+
+/// A member of the Raft group, as the log itself names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The region it stands in.
+    pub region: String,
+    /// `host:port` where the other controllers reach it.
+    pub grpc: String,
+    /// Votes and stores the log, but hosts nothing. To Raft it is a voter like any other.
+    #[serde(default)]
+    pub witness: bool,
+}
+
+/// A stamped command in the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Proposal(pub Stamped);
+
+/// openraft wants this for its own traces; the journal explains commands better.
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
+pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
+pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
+pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, bytes::Bytes>;
+pub type Metrics = openraft::RaftMetrics<TypeConfig>;
+pub type Raft = openraft::Raft<TypeConfig, super::state_machine::StateMachine>;

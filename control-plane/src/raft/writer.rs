@@ -1,0 +1,178 @@
+//! The one writer to disk: takes jobs in order, writes and syncs them together, then acknowledges.
+//! Group commit comes from the wait: while one sync runs, the next batch gathers.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use openraft::storage::IOFlushed;
+use tokio::sync::{mpsc, oneshot};
+
+use super::disk::{Disk, Op, Table, UNSYNCED_MAX};
+use super::types::{LogId, TypeConfig};
+
+/// Jobs that may wait; who comes after that waits to hand in.
+const QUEUE: usize = 1024;
+pub(super) const COMMITTED: &[u8] = b"committed";
+
+/// How the writer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// On a thread of its own, many appends a sync.
+    Grouped,
+    /// At once, on the caller's task: the same order every time, for simulation.
+    Inline,
+}
+
+/// Something to be made durable.
+pub(super) struct Job {
+    pub ops: Vec<Op>,
+    /// One past the last log index on disk after this job; none when it does not change that.
+    pub log_end: Option<u64>,
+    pub done: Done,
+}
+
+pub(super) enum Done {
+    Append(IOFlushed<TypeConfig>),
+    Waiter(oneshot::Sender<io::Result<()>>),
+}
+
+impl Done {
+    fn tell(self, result: io::Result<()>) {
+        match self {
+            Done::Append(callback) => callback.io_completed(result),
+            // Who asked may have been cancelled; the write stands all the same.
+            Done::Waiter(waiter) => drop(waiter.send(result)),
+        }
+    }
+}
+
+/// What the writer and the store tell each other without a job.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The newest committed entry. It need not be durable (a quorum knows it), so it rides along.
+    pub committed: Mutex<Option<LogId>>,
+    /// One past the last log index that can be read back from disk.
+    pub log_end: AtomicU64,
+}
+
+#[derive(Clone)]
+pub(super) enum Jobs {
+    Grouped(mpsc::Sender<Job>),
+    Inline(Arc<Mutex<Writer>>),
+}
+
+impl Jobs {
+    pub(super) fn start(commit: Commit, disk: Arc<dyn Disk>, progress: Arc<Progress>) -> io::Result<Jobs> {
+        let written = *progress.committed.lock().expect("no panic under this lock");
+        let mut writer = Writer { disk, progress, committed_written: written, failed: None };
+        if commit == Commit::Inline {
+            return Ok(Jobs::Inline(Arc::new(Mutex::new(writer))));
+        }
+        let (queue, mut jobs) = mpsc::channel(QUEUE);
+        std::thread::Builder::new().name("raft-log".into()).spawn(move || {
+            while let Some(first) = jobs.blocking_recv() {
+                writer.run(gather(first, &mut jobs));
+            }
+            // A clean stop; without this the next start only replays less at first.
+            writer.run(Vec::new());
+        })?;
+        Ok(Jobs::Grouped(queue))
+    }
+
+    pub(super) async fn submit(&self, job: Job) -> io::Result<()> {
+        match self {
+            Jobs::Grouped(queue) => queue.send(job).await.map_err(|_| stopped()),
+            Jobs::Inline(writer) => {
+                writer.lock().map_err(|_| stopped())?.run(vec![job]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns when `ops` are durable.
+    pub(super) async fn write(&self, ops: Vec<Op>, log_end: Option<u64>) -> io::Result<()> {
+        let (done, durable) = oneshot::channel();
+        self.submit(Job { ops, log_end, done: Done::Waiter(done) }).await?;
+        durable.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the log's writer has stopped; restart the controller")
+}
+
+fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+    let cost = |job: &Job| job.ops.iter().map(Op::cost).sum::<usize>();
+    let mut total = cost(&first);
+    let mut batch = vec![first];
+    while total < UNSYNCED_MAX
+        && let Ok(job) = jobs.try_recv()
+    {
+        total += cost(&job);
+        batch.push(job);
+    }
+    batch
+}
+
+pub(super) struct Writer {
+    disk: Arc<dyn Disk>,
+    progress: Arc<Progress>,
+    committed_written: Option<LogId>,
+    /// After a failed sync the kernel may have dropped what it could not write, so nothing later may be
+    /// acknowledged (the lesson of PostgreSQL's "fsyncgate", 2018).
+    failed: Option<(io::ErrorKind, String)>,
+}
+
+impl Writer {
+    fn run(&mut self, mut batch: Vec<Job>) {
+        if self.failed.is_none()
+            && let Err(error) = self.write(&mut batch)
+        {
+            tracing::error!(%error, "the disk failed; nothing more will be acknowledged");
+            self.failed = Some((error.kind(), error.to_string()));
+        }
+        for job in batch {
+            job.done.tell(match &self.failed {
+                None => Ok(()),
+                Some((kind, why)) => Err(io::Error::new(*kind, why.clone())),
+            });
+        }
+    }
+
+    fn write(&mut self, batch: &mut [Job]) -> io::Result<()> {
+        let mut log_end = self.progress.log_end.load(Ordering::Acquire);
+        let mut pending = Vec::new();
+        let mut unsynced = 0;
+        for job in batch {
+            for op in std::mem::take(&mut job.ops) {
+                let cost = op.cost();
+                if unsynced + cost > UNSYNCED_MAX && unsynced > 0 {
+                    self.disk.write(std::mem::take(&mut pending))?;
+                    self.disk.sync()?;
+                    unsynced = 0;
+                }
+                unsynced += cost;
+                pending.push(op);
+            }
+            log_end = job.log_end.unwrap_or(log_end);
+        }
+        let committed = *self.progress.committed.lock().expect("no panic under this lock");
+        // Never ahead of the entries themselves: a follower may hear of a commit before it has the entry.
+        if committed != self.committed_written
+            && let Some(id) = committed
+            && id.index < log_end
+        {
+            let json = serde_json::to_vec(&id)?;
+            pending.push(Op::Put(Table::Meta, COMMITTED.to_vec(), json));
+            self.committed_written = committed;
+        }
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.disk.write(pending)?;
+        self.disk.sync()?;
+        self.progress.log_end.store(log_end, Ordering::Release);
+        Ok(())
+    }
+}
