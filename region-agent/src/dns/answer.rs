@@ -78,21 +78,18 @@ pub(crate) fn answer_slowly(
     if header[2] & 0x80 != 0 {
         return Outcome::Drop;
     }
-    let op_code = OpCode::from_u8((header[2] >> 3) & 0x0f);
-    let asked = match op_code {
-        OpCode::Query | OpCode::Notify => decode(request),
-        _ => Err(ResponseCode::NotImp),
-    };
-    let asked = match asked {
+    let asked = match decode(request) {
         Ok(asked) => asked,
         Err(rcode) => {
-            header_only(header, rcode, out);
+            let implemented =
+                matches!(OpCode::from_u8((header[2] >> 3) & 0x0f), OpCode::Query | OpCode::Notify);
+            header_only(header, if implemented { rcode } else { ResponseCode::NotImp }, out);
             return Outcome::Reply;
         }
     };
     let reply = match respond(table, &asked, transport, random) {
-        Ok(reply) => reply,
-        Err(transfer) => return Outcome::Transfer(transfer),
+        Response::Message(reply) => reply,
+        Response::Transfer(transfer) => return Outcome::Transfer(transfer),
     };
     let payload = asked.edns.as_ref().map(Edns::max_payload);
     encode(reply, limit(transport, payload), header, out);
@@ -119,7 +116,13 @@ fn decode(request: &[u8]) -> Result<Message, ResponseCode> {
     if odd { Err(ResponseCode::FormErr) } else { Ok(message) }
 }
 
-fn respond(table: &Table, asked: &Message, transport: Transport, random: u64) -> Result<Message, Transfer> {
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+enum Response {
+    Message(Message),
+    Transfer(Transfer),
+}
+
+fn respond(table: &Table, asked: &Message, transport: Transport, random: u64) -> Response {
     let query = &asked.queries[0];
     let mut reply = Message::new(asked.metadata.id, MessageType::Response, asked.metadata.op_code);
     reply.metadata.recursion_desired = asked.metadata.recursion_desired;
@@ -129,27 +132,30 @@ fn respond(table: &Table, asked: &Message, transport: Transport, random: u64) ->
     let refusal = refusal(asked, query);
     if let Some(rcode) = refusal {
         reply.metadata.response_code = rcode;
-        return Ok(reply);
+        return Response::Message(reply);
     }
     if asked.metadata.op_code == OpCode::Notify {
         notified(table, query, &mut reply);
-        return Ok(reply);
+        return Response::Message(reply);
     }
     match query.query_type {
         RecordType::AXFR | RecordType::IXFR => transfer(table, asked, query, transport, reply),
         _ => {
             let Some(zone) = table.zone_of(Key::of(&query.name).as_wire()) else {
                 reply.metadata.response_code = ResponseCode::Refused;
-                return Ok(reply);
+                return Response::Message(reply);
             };
             fill(zone, query, random, &mut reply);
-            Ok(reply)
+            Response::Message(reply)
         }
     }
 }
 
 /// What is refused before any zone is looked at.
 fn refusal(asked: &Message, query: &Query) -> Option<ResponseCode> {
+    if !matches!(asked.metadata.op_code, OpCode::Query | OpCode::Notify) {
+        return Some(ResponseCode::NotImp);
+    }
     if asked.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
         return Some(ResponseCode::BADVERS);
     }
@@ -192,23 +198,23 @@ fn transfer(
     query: &Query,
     transport: Transport,
     mut reply: Message,
-) -> Result<Message, Transfer> {
+) -> Response {
     let Some(zone) = table.zone_at(&query.name) else {
         // RFC 5936, 2.2.1.
         reply.metadata.response_code = ResponseCode::NotAuth;
-        return Ok(reply);
+        return Response::Message(reply);
     };
     let theirs = asked.authorities.first().map(|record| &record.data);
     let newest = match (query.query_type, theirs) {
         (RecordType::IXFR, Some(RData::SOA(soa))) => !rises(soa.serial, zone.serial()),
         (RecordType::IXFR, _) => {
             reply.metadata.response_code = ResponseCode::FormErr;
-            return Ok(reply);
+            return Response::Message(reply);
         }
         _ if transport == Transport::Udp => {
             // RFC 5936, 4.2: there is no AXFR over UDP.
             reply.metadata.response_code = ResponseCode::Refused;
-            return Ok(reply);
+            return Response::Message(reply);
         }
         _ => false,
     };
@@ -216,9 +222,9 @@ fn transfer(
     if newest || transport == Transport::Udp {
         reply.metadata.authoritative = true;
         reply.answers.push(zone.soa.clone());
-        return Ok(reply);
+        return Response::Message(reply);
     }
-    Err(Transfer { zone: Arc::clone(zone), head: reply })
+    Response::Transfer(Transfer { zone: Arc::clone(zone), head: reply })
 }
 
 /// Whether `to` is a newer serial than `from` (RFC 1982, 3.2).

@@ -1,5 +1,7 @@
 //! A zone with one of everything, for tests.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use decision::dns::{Group, NameServer, RecordSet, RecordType, Zone};
 
 pub(crate) fn zone(generation: u64) -> Zone {
@@ -9,7 +11,10 @@ pub(crate) fn zone(generation: u64) -> Zone {
         name_servers: vec![
             NameServer {
                 name: "ns1.example.test".into(),
-                addresses: vec!["192.0.2.53".parse().unwrap(), "2001:db8::53".parse().unwrap()],
+                addresses: vec![
+                    Ipv4Addr::new(192, 0, 2, 53).into(),
+                    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53).into(),
+                ],
             },
             NameServer { name: "ns.elsewhere.test".into(), addresses: Vec::new() },
         ],

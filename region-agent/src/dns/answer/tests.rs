@@ -331,6 +331,11 @@ fn notify_is_answered_and_other_operations_are_not_implemented() {
         let mut request = question("example.test.", RecordType::SOA).to_bytes().unwrap();
         request[2] = op_code << 3;
         let reply = ask_octets(&request, Transport::Udp).unwrap();
+        assert_eq!(reply[2..4], [0x80 | op_code << 3, 4]);
+        assert_eq!(reply[12..], request[12..], "with its question");
+        // Of another shape, as an UPDATE is: at least its header.
+        request[6] = 9;
+        let reply = ask_octets(&request, Transport::Udp).unwrap();
         assert_eq!(reply, [&request[..2], &[0x80 | op_code << 3, 4], &[0; 8]].concat());
     }
 }
@@ -441,8 +446,9 @@ fn the_fast_path_says_what_the_slow_path_says() {
                         u32::from(prebuilt::answer(&table, &request, transport, random, &mut fast));
                     answer(&table, &request, transport, random, &mut fast);
                     answer_slowly(&table, &request, transport, random, &mut slow);
-                    let [fast, slow] =
-                        [&fast, &slow].map(|octets| shown(&Message::from_vec(octets).unwrap()));
+                    // Names pointed at within the question take its spelling, which means the same.
+                    let [fast, slow] = [&fast, &slow]
+                        .map(|octets| shown(&Message::from_vec(octets).unwrap()).to_ascii_lowercase());
                     assert_eq!(fast, slow);
                 }
             }

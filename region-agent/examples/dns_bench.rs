@@ -1,0 +1,166 @@
+//! Own DNS against Knot: the same record, one core each, runs interleaved; prints JSON.
+//!
+//! `cargo run --release -p region-agent --example dns_bench [ROUNDS [SECONDS]]` needs `knotd`,
+//! `dnsperf` and `taskset`. `… dns_bench serve PORT` only serves, until it is killed.
+
+use std::error::Error;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use decision::dns::{Group, RecordSet, RecordType, Zone};
+use region_agent::dns::{DnsServer, Settings};
+use wire::host::Host;
+
+const NAME: &str = "app.example.test";
+const ADDRESS: &str = "192.0.2.1";
+/// The servers have one core, the load generator another.
+const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", port] => serve(port.parse()?),
+        [] => compare(5, 4),
+        [rounds] => compare(rounds.parse()?, 4),
+        [rounds, seconds] => compare(rounds.parse()?, seconds.parse()?),
+        _ => Err("usage: dns_bench [ROUNDS [SECONDS]] | dns_bench serve PORT".into()),
+    }
+}
+
+fn serve(port: u16) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let dir = std::env::temp_dir().join(format!("regent-dns-bench-{}", std::process::id()));
+        let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let settings = Settings { bind, data_dir: dir.clone() };
+        let server = DnsServer::start(settings, Host::system()).await?;
+        let refused = server.publish(vec![zone()]).await;
+        fs::remove_dir_all(dir)?;
+        match refused.into_iter().next() {
+            Some(refused) => Err(refused.into()),
+            None => std::future::pending().await,
+        }
+    })
+}
+
+fn zone() -> Zone {
+    let group = Group { region: "eu".into(), weight: 1, values: vec![ADDRESS.to_owned()] };
+    Zone {
+        origin: "example.test".into(),
+        generation: 1,
+        name_servers: Vec::new(),
+        records: vec![RecordSet { name: NAME.into(), rtype: RecordType::A, ttl_s: 5, groups: vec![group] }],
+        secondaries: Vec::new(),
+    }
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn compare(rounds: usize, seconds: u32) -> Result<()> {
+    let dir = std::env::temp_dir().join(format!("regent-dns-compare-{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    let result = compare_in(&dir, rounds, seconds);
+    fs::remove_dir_all(&dir)?;
+    println!("{}", serde_json::to_string_pretty(&result?)?);
+    Ok(())
+}
+
+fn compare_in(dir: &Path, rounds: usize, seconds: u32) -> Result<serde_json::Value> {
+    fs::write(dir.join("queries"), format!("{NAME} A\n"))?;
+    let (own_port, knot_port) = (free_port()?, free_port()?);
+    let own_exe = std::env::current_exe()?;
+    let _own = pinned(own_exe.to_str().ok_or("path")?, &["serve", &own_port.to_string()])?;
+    let _knot = knot(dir, knot_port)?;
+    for port in [own_port, knot_port] {
+        wait_ready(port)?;
+        load(dir, port, 1)?;
+    }
+    let (mut own, mut knot) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        own.push(load(dir, own_port, seconds)?);
+        knot.push(load(dir, knot_port, seconds)?);
+    }
+    let (own_median, knot_median) = (median(&own), median(&knot));
+    Ok(serde_json::json!({
+        "own_queries_per_second": own_median, "knot_queries_per_second": knot_median,
+        "own_runs": own, "knot_runs": knot, "ratio": own_median / knot_median, "target_ratio": 0.7,
+    }))
+}
+
+fn knot(dir: &Path, port: u16) -> Result<Server> {
+    let shown = dir.display();
+    fs::write(
+        dir.join("example.test.zone"),
+        format!(
+            "$ORIGIN example.test.\n@ 5 SOA ns hostmaster 1 60 10 604800 5\n@ NS ns\nns A 127.0.0.1\napp 5 A {ADDRESS}\n"
+        ),
+    )?;
+    fs::write(
+        dir.join("knot.conf"),
+        format!(
+            "server:\n  rundir: {shown}\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 1\n\
+             database:\n  storage: {shown}\nlog:\n  - target: stderr\n    any: warning\n\
+             zone:\n  - domain: example.test\n    storage: {shown}\n    file: example.test.zone\n"
+        ),
+    )?;
+    pinned("knotd", &["-c", dir.join("knot.conf").to_str().ok_or("path")?])
+}
+
+fn pinned(program: &str, args: &[&str]) -> Result<Server> {
+    let mut command = Command::new("taskset");
+    command.args(["-c", SERVER_CORE, program]).args(args).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok(Server(command.spawn().map_err(|e| format!("cannot start {program}: {e}"))?))
+}
+
+fn free_port() -> Result<u16> {
+    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Asks until something answers.
+fn wait_ready(port: u16) -> Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect((Ipv4Addr::LOCALHOST, port))?;
+    socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let question = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x03app\x07example\x04test\0\0\x01\0\x01";
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        let mut reply = [0; 512];
+        if socket.send(question).is_ok() && socket.recv(&mut reply).is_ok() && reply[7] == 1 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(format!("nothing answers on port {port}").into())
+}
+
+/// Queries a second that were answered.
+fn load(dir: &Path, port: u16, seconds: u32) -> Result<f64> {
+    let output = Command::new("taskset")
+        .args(["-c", LOAD_CORE, "dnsperf", "-s", "127.0.0.1", "-p", &port.to_string(), "-d"])
+        .arg(dir.join("queries"))
+        .args(["-l", &seconds.to_string(), "-c", "8", "-q", "200", "-T", "1"])
+        .output()
+        .map_err(|e| format!("cannot run dnsperf: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figure = text.lines().find_map(|line| line.trim().strip_prefix("Queries per second:"));
+    figure.ok_or_else(|| format!("dnsperf said: {text}"))?.trim().parse().map_err(Into::into)
+}
+
+fn median(runs: &[f64]) -> f64 {
+    let mut sorted = runs.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
