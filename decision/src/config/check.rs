@@ -14,6 +14,8 @@ use serde::Serialize;
 use super::Config;
 use super::place::Place;
 
+pub use dns::is_host_name;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub severity: Severity,

@@ -65,17 +65,12 @@ fn two_regions(config: &Config, total: u32, at: &Place, found: &mut Vec<Finding>
     for region in &survivable {
         message += &format!("Losing {} leaves a majority of controllers. ", region.name);
     }
-    message += &format!(
-        "Cannot be survived without a person: the loss of {}{}. ",
-        list(fatal.iter().map(|region| &region.name)),
-        if fatal.len() == 2 {
-            ", or a cut between the two"
-        } else {
-            ", or a cut that leaves it on the other side"
-        }
-    );
-    message += "Survived: the crash of a service, an agent or a restarted controller while the regions reach each other; \
-                DNS goes on answering as before";
+    message += "Cannot be survived without a person: ";
+    message += &match fatal.as_slice() {
+        [only] => format!("the loss of {}, or a cut that leaves it on the other side. ", only.name),
+        _ => "the loss of either region, or a cut between the two. ".to_owned(),
+    };
+    message += "Survived: the crash of an agent or a controller that comes back; DNS answers on as before";
     found.push(Finding::warning(
         at.clone(),
         message,
@@ -100,6 +95,7 @@ fn losses(config: &Config, total: u32, at: &Place, found: &mut Vec<Finding>) {
         });
         return;
     }
+    let before = found.len();
     for region in &voting {
         if !survives_loss_of(region, total) {
             let left = total - u32::from(region.controllers);
@@ -114,7 +110,8 @@ fn losses(config: &Config, total: u32, at: &Place, found: &mut Vec<Finding>) {
             ));
         }
     }
-    if total.is_multiple_of(2) {
+    // Said already, and worse, when one region's loss is enough.
+    if total.is_multiple_of(2) && found.len() == before {
         found.push(Finding::warning(
             at.clone(),
             format!(
@@ -137,8 +134,8 @@ fn vantages(config: &Config, found: &mut Vec<Finding>) {
             Finding::warning(
                 Place::of(&["failover_strategy", "automatic_failover"]),
                 format!(
-                    "automatic failover can never have a majority: agents watch from {} ({}), and when one is \
-                     lost the rest is no majority of three",
+                    "automatic failover can never have a majority: agents watch from {} ({}), and it takes three \
+                     to outvote one that is itself cut off",
                     if watching.len() == 1 { "one region" } else { "two regions" },
                     list(watching.iter().map(|region| &region.name))
                 ),
@@ -162,7 +159,7 @@ mod tests {
         let (severity, message) = at(&config, &Place::of(&["regions"]));
         assert_eq!(severity, Warning);
         assert!(message.contains("of 2 controllers 2 must agree"), "{message}");
-        assert!(message.contains("the loss of us and eu, or a cut between the two"), "{message}");
+        assert!(message.contains("the loss of either region, or a cut between the two"), "{message}");
         let (severity, message) = at(&config, &Place::of(&["failover_strategy", "automatic_failover"]));
         assert_eq!(severity, Warning);
         assert!(message.contains("can never have a majority"), "{message}");

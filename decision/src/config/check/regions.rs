@@ -1,6 +1,6 @@
 //! Regions, each for itself and against the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, list, suggest};
 use crate::config::place::Place;
@@ -107,14 +107,13 @@ fn host(config: &Config, region: &Region, at: &Place, found: &mut Vec<Finding>) 
             "add `endpoints`, or health checks to its services",
         ));
     }
-    for (n, service) in region.services.iter().enumerate() {
-        if region.services[..n].contains(service) {
-            found.push(Finding::error(
-                at.key("services").index(n),
-                format!("{service} is listed twice in {}", region.name),
-                "remove one",
-            ));
-        }
+    let mut seen = BTreeSet::new();
+    for (n, service) in region.services.iter().enumerate().filter(|(_, service)| !seen.insert(*service)) {
+        found.push(Finding::error(
+            at.key("services").index(n),
+            format!("{service} is listed twice in {}", region.name),
+            "remove one",
+        ));
     }
 }
 

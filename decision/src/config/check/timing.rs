@@ -1,7 +1,6 @@
 //! Times that cannot all hold at once.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::Finding;
 use crate::config::place::Place;
@@ -65,8 +64,9 @@ fn detection(config: &Config, strategy: &Place, found: &mut Vec<Finding>) {
                 Finding::error(
                     strategy.key("detection_timeout"),
                     format!(
-                        "detection_timeout is {}, but {} failed probes {} apart take {} to tell a failure",
+                        "detection_timeout is {}{}, but {} failed probes {} apart take {} to tell a failure",
                         Human(timeout),
+                        whence(config, timeout == config.strategy.profile.timings().detection_timeout),
                         check.unhealthy_threshold,
                         Human(check.interval),
                         Human(needed)
@@ -92,9 +92,10 @@ fn sessions(config: &Config, strategy: &Place, found: &mut Vec<Finding>) {
             Finding::error(
                 at,
                 format!(
-                    "session_timeout ({}) is longer than detection_timeout ({}): a region is dead only once its \
+                    "session_timeout is {}{}, longer than detection_timeout ({}): a region is dead only once its \
                      agent's session has ended",
                     Human(session),
+                    whence(config, session == config.strategy.profile.timings().session_timeout),
                     Human(detection)
                 ),
                 format!("write `session_timeout: {}` or less", Human(detection)),
@@ -190,6 +191,15 @@ fn place(check: &Check) -> Place {
     Place::of(&["checks", check.id.as_str()])
 }
 
+/// The operator may never have written the value that is in the way.
+fn whence(config: &Config, of_profile: bool) -> String {
+    if of_profile {
+        format!(" (as in profile {})", profile_name(config.strategy.profile))
+    } else {
+        String::new()
+    }
+}
+
 fn profile_name(profile: Profile) -> &'static str {
     match profile {
         Profile::Safe => "safe",
@@ -200,6 +210,8 @@ fn profile_name(profile: Profile) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::Severity::{Error, Warning};
     use super::super::example::{at, config, only};
     use super::*;

@@ -1,0 +1,599 @@
+//! The small words of `regions.yml`: durations, shares, names, addresses. Each knows how it is
+//! written, what to say when it is not, and its part of the JSON Schema.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+/// What is wrong with a word, and what to write instead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) fix: String,
+}
+
+fn fault<T>(message: impl Into<String>, fix: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault { message: message.into(), fix: fix.into() })
+}
+
+pub(super) trait Scalar: Sized {
+    /// Its name in the schema, under the keyword [`KEYWORD`].
+    const KIND: &'static str;
+    /// In an error: "must be …".
+    const WHAT: &'static str;
+    /// For editors, which know nothing of [`Scalar::parse`]; it may allow more, never less.
+    const PATTERN: &'static str;
+    const EXAMPLES: &'static [&'static str];
+    /// Whether a plain number is one too.
+    const NUMBER: bool = false;
+    fn parse(text: &str) -> Result<Self, Fault>;
+}
+
+/// The schema keyword that tells the loader which [`Scalar`] stands there.
+pub(super) const KEYWORD: &str = "x-regent";
+
+macro_rules! scalars {
+    ($($type:ident),* $(,)?) => {
+        $(
+            impl<'de> Deserialize<'de> for $type {
+                fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                    let text = String::deserialize(from)?;
+                    Self::parse(&text).map_err(|fault| D::Error::custom(fault.message))
+                }
+            }
+            impl JsonSchema for $type {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($type).into()
+                }
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    let mut schema = json_schema!({
+                        "type": "string",
+                        "pattern": Self::PATTERN,
+                        "examples": Self::EXAMPLES,
+                        KEYWORD: Self::KIND,
+                    });
+                    if Self::NUMBER {
+                        schema.insert("type".to_owned(), serde_json::json!(["string", "integer"]));
+                    }
+                    schema
+                }
+            }
+        )*
+        /// What stands in the schema under [`KEYWORD`], applied to a word; none: not a kind we know.
+        pub(super) fn judge(kind: &str, text: &str) -> Option<Result<(), Fault>> {
+            match kind {
+                $($type::KIND => Some($type::parse(text).map(drop)),)*
+                _ => None,
+            }
+        }
+        pub(super) fn what(kind: &str) -> Option<&'static str> {
+            match kind {
+                $($type::KIND => Some($type::WHAT),)*
+                _ => None,
+            }
+        }
+    };
+}
+scalars!(
+    Time,
+    TimeOrZero,
+    Percent,
+    Ttl,
+    RegionWord,
+    ServiceWord,
+    Endpoint,
+    WebUrl,
+    HostPort,
+    NameInDns,
+    StatusRange
+);
+
+/// A duration above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time(pub(super) Duration);
+
+/// A duration that may be zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimeOrZero(pub(super) Duration);
+
+const TIME_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
+const TIME_FIX: &str = "write for example 500ms, 30s, 5m or 1h30m";
+/// Longer is a slip of the pen, and sums of such times must not overflow.
+const TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+impl Scalar for Time {
+    const KIND: &'static str = "duration";
+    const WHAT: &'static str = "a duration, such as 30s";
+    const PATTERN: &'static str = TIME_PATTERN;
+    const EXAMPLES: &'static [&'static str] = &["500ms", "30s", "1h30m"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match duration(text)? {
+            Duration::ZERO => fault("a time of zero makes no sense here", "write for example 500ms or 30s"),
+            time => Ok(Self(time)),
+        }
+    }
+}
+
+impl Scalar for TimeOrZero {
+    const KIND: &'static str = "duration-or-zero";
+    const WHAT: &'static str = "a duration, such as 30s or 0s";
+    const PATTERN: &'static str = TIME_PATTERN;
+    const EXAMPLES: &'static [&'static str] = &["0s", "30s", "1h30m"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        duration(text).map(Self)
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, Fault> {
+    let wrong = |fix: String| Err(Fault { message: format!("{text:?} is not a duration"), fix });
+    if text.parse::<f64>().is_ok_and(|number| number >= 0.0) {
+        return fault(
+            format!("{text} has no unit"),
+            format!("write {text}s, if seconds are meant (units: ms, s, m, h, d)"),
+        );
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    if text.is_empty() {
+        return wrong(TIME_FIX.to_owned());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let unit_ms = match unit {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            "d" => 86_400_000.0,
+            "" => return wrong(TIME_FIX.to_owned()),
+            other => {
+                let near = match other.to_lowercase().as_str() {
+                    "sec" | "secs" | "second" | "seconds" => "s",
+                    "min" | "mins" | "minute" | "minutes" => "m",
+                    "hour" | "hours" | "hr" | "hrs" => "h",
+                    "day" | "days" => "d",
+                    "msec" | "millis" | "milliseconds" => "ms",
+                    _ => return wrong(TIME_FIX.to_owned()),
+                };
+                return wrong(format!("write {number}{near} (units: ms, s, m, h, d)"));
+            }
+        };
+        let Ok(number) = number.parse::<f64>() else { return wrong(TIME_FIX.to_owned()) };
+        let ms = number * unit_ms;
+        if ms > TIME_MAX.as_millis() as f64 || total > TIME_MAX {
+            return fault(format!("{text} is longer than a year"), TIME_FIX);
+        }
+        if (ms - ms.round()).abs() > 1e-6 {
+            return fault(format!("{text} is finer than a millisecond"), TIME_FIX);
+        }
+        total += Duration::from_millis(ms.round() as u64);
+        rest = tail;
+    }
+    if total > TIME_MAX { fault(format!("{text} is longer than a year"), TIME_FIX) } else { Ok(total) }
+}
+
+/// `50%`, or 50: a share from 1 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Percent(pub(super) u8);
+
+impl Scalar for Percent {
+    const KIND: &'static str = "percent";
+    const WHAT: &'static str = "a share, such as 50%";
+    const PATTERN: &'static str = "^(100|[1-9][0-9]?) *%?$";
+    const EXAMPLES: &'static [&'static str] = &["50%"];
+    const NUMBER: bool = true;
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+        match number.parse::<u8>() {
+            Ok(percent @ 1..=100) => Ok(Self(percent)),
+            _ => match number.parse::<f64>() {
+                Ok(share) if share > 0.0 && share < 1.0 && !text.ends_with('%') => fault(
+                    format!("{text} is not a share in percent"),
+                    format!("write {}%", (share * 100.0).round()),
+                ),
+                Ok(_) => fault(
+                    format!("{text} is not a share from 1% to 100%"),
+                    "write a whole number, for example 50%",
+                ),
+                Err(_) => fault(format!("{text:?} is not a share in percent"), "write for example 50%"),
+            },
+        }
+    }
+}
+
+/// Seconds, as a number or a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ttl(pub(super) u32);
+
+impl Scalar for Ttl {
+    const KIND: &'static str = "ttl";
+    const WHAT: &'static str = "a TTL in seconds, such as 30 or 30s";
+    const PATTERN: &'static str = "^[0-9]+(s|m|h|d)?$";
+    const EXAMPLES: &'static [&'static str] = &["30s", "5m"];
+    const NUMBER: bool = true;
+    fn parse(text: &str) -> Result<Self, Fault> {
+        const WEEK_S: u64 = 7 * 86_400;
+        let seconds = match text.parse::<u64>() {
+            Ok(seconds) => seconds,
+            Err(_) => {
+                let time = duration(text).map_err(|fault| Fault {
+                    message: format!("{text:?} is not a TTL"),
+                    fix: if text.parse::<f64>().is_ok() {
+                        "write whole seconds, for example 5".to_owned()
+                    } else {
+                        fault.fix
+                    },
+                })?;
+                if time.subsec_millis() != 0 {
+                    return fault(
+                        format!("a TTL has whole seconds, {text} has not"),
+                        "write for example 5 or 30s",
+                    );
+                }
+                time.as_secs()
+            }
+        };
+        match u32::try_from(seconds) {
+            Ok(seconds) if u64::from(seconds) <= WEEK_S => Ok(Self(seconds)),
+            _ => fault(format!("a TTL of {text} is longer than a week"), "write for example 5 or 30s"),
+        }
+    }
+}
+
+/// The name of a region: it appears in certificates, paths and commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RegionWord(pub(super) String);
+
+impl Scalar for RegionWord {
+    const KIND: &'static str = "region-name";
+    const WHAT: &'static str = "the name of a region, such as eu-west-1";
+    const PATTERN: &'static str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+    const EXAMPLES: &'static [&'static str] = &["eu-west-1"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        word(text, false, "a region").map(Self)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServiceWord(pub(super) String);
+
+impl Scalar for ServiceWord {
+    const KIND: &'static str = "service-name";
+    const WHAT: &'static str = "the name of a service, such as app";
+    const PATTERN: &'static str = "^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$";
+    const EXAMPLES: &'static [&'static str] = &["app"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        word(text, true, "a service").map(Self)
+    }
+}
+
+fn word(text: &str, underscore: bool, of: &str) -> Result<String, Fault> {
+    let inner =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || (underscore && c == '_');
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let sound = (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && text.starts_with(edge)
+        && text.ends_with(edge);
+    if sound {
+        return Ok(text.to_owned());
+    }
+    let mapped: String =
+        text.to_lowercase().chars().take(63).map(|c| if inner(c) { c } else { '-' }).collect();
+    let better = mapped.trim_matches(['-', '_']);
+    fault(
+        format!("{text:?} cannot be the name of {of}: lower-case letters, digits and hyphens, at most 63"),
+        if better.is_empty() { "write for example eu-west-1".to_owned() } else { format!("write {better}") },
+    )
+}
+
+/// Where a region answers: `https://host`, `http://host:port/path`, `tcp://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint(pub(super) String);
+
+impl Scalar for Endpoint {
+    const KIND: &'static str = "endpoint";
+    const WHAT: &'static str = "an address, such as https://api.eu.example.com";
+    const PATTERN: &'static str = "^(https?|tcp)://[^ ]+$";
+    const EXAMPLES: &'static [&'static str] = &["https://api.eu.example.com", "tcp://10.0.0.5:5432"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let url = url(text, &["https", "http", "tcp"])?;
+        if url.scheme_str() == Some("tcp") {
+            if url.port_u16().is_none() {
+                return fault(
+                    format!("{text} names no port"),
+                    format!("write for example {}:443", text.trim_end_matches('/')),
+                );
+            }
+            if url.path() != "/" && !url.path().is_empty() {
+                return fault(
+                    format!("{text} has a path, which TCP knows nothing of"),
+                    "write tcp://host:port",
+                );
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WebUrl(pub(super) String);
+
+impl Scalar for WebUrl {
+    const KIND: &'static str = "web-url";
+    const WHAT: &'static str = "an http or https address";
+    const PATTERN: &'static str = "^https?://[^ ]+$";
+    const EXAMPLES: &'static [&'static str] = &["https://status.example.com"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        url(text, &["https", "http"])?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A whole address with scheme and host.
+pub(super) fn url(text: &str, schemes: &[&str]) -> Result<http::Uri, Fault> {
+    let bad = |message: String, fix: String| Err(Fault { message, fix });
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return bad(format!("{text:?} has no scheme"), format!("write {}://{text}", schemes[0]));
+    };
+    if !schemes.contains(&scheme) {
+        let fix = match decision::config::check::nearest(scheme, schemes.iter().copied()) {
+            Some(near) => format!("did you mean {near}://{rest}?"),
+            None => format!(
+                "allowed: {}",
+                schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        return bad(format!("{text:?} has a scheme that cannot be used here"), fix);
+    }
+    let example = format!("write for example {}://host.example:8080", schemes[0]);
+    let uri = match text.parse::<http::Uri>() {
+        Ok(uri) => uri,
+        Err(error) => return bad(format!("{text:?} is not an address: {error}"), example),
+    };
+    let Some(authority) = uri.authority() else {
+        return bad(format!("{text:?} names no host"), example);
+    };
+    if authority.as_str().contains('@') {
+        return bad(
+            format!(
+                "{text:?} carries a user or password, which would end up in logs and on every controller"
+            ),
+            "remove the part before the @".to_owned(),
+        );
+    }
+    if !is_host(authority.host()) {
+        return bad(format!("{text:?} names no host that could exist"), example);
+    }
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    if !port.is_empty() && !matches!(authority.port_u16(), Some(1..)) {
+        return bad(format!("{text:?} has no port between 1 and 65535"), example);
+    }
+    Ok(uri)
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets. All digits and dots must be an address.
+fn is_host(host: &str) -> bool {
+    if let Some(v6) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return v6.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    if host.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return host.parse::<std::net::Ipv4Addr>().is_ok();
+    }
+    decision::config::check::is_host_name(host)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostPort(pub(super) String);
+
+impl Scalar for HostPort {
+    const KIND: &'static str = "host-port";
+    const WHAT: &'static str = "host:port, such as 192.0.2.53:53";
+    const PATTERN: &'static str = "^(\\[[0-9a-fA-F:.]+\\]|[^ :/]+):[0-9]{1,5}$";
+    const EXAMPLES: &'static [&'static str] = &["192.0.2.53:53", "[2001:db8::1]:53"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let example = "write for example 192.0.2.53:53";
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return fault(
+                format!("{text:?} has a scheme ({scheme}) where host:port is wanted"),
+                format!("write {rest}"),
+            );
+        }
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return fault(format!("{text:?} names no port"), format!("write [{text}]:53"));
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return fault(format!("{text:?} names no port"), format!("write for example {text}:53"));
+        };
+        if !is_host(host) {
+            return fault(format!("{text:?} names no host that could exist"), example);
+        }
+        if !matches!(port.parse::<u16>(), Ok(1..)) {
+            return fault(format!("{text:?} has no port between 1 and 65535"), example);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A name in DNS, of two labels at least; kept in lower case without the closing dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NameInDns(pub(super) String);
+
+impl Scalar for NameInDns {
+    const KIND: &'static str = "dns-name";
+    const WHAT: &'static str = "a DNS name, such as app.example.com";
+    const PATTERN: &'static str = "^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)+\\.?$";
+    const EXAMPLES: &'static [&'static str] = &["app.example.com"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let example = "write for example app.example.com";
+        if let Some(rest) = text.strip_prefix("*.") {
+            return fault(
+                format!("{text:?} is a wildcard, which is not supported"),
+                format!("write each name, such as www.{rest}"),
+            );
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            return fault(
+                format!("{text:?} is an address, not a name"),
+                format!("write {}", rest.trim_end_matches('/')),
+            );
+        }
+        if !decision::config::check::is_host_name(text) {
+            return fault(
+                format!("{text:?} is not a DNS name (RFC 1035, 2.3.4: labels of 1 to 63, 253 in all)"),
+                example,
+            );
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        if !name.contains('.') {
+            return fault(format!("{text:?} is a single label"), example);
+        }
+        Ok(Self(name))
+    }
+}
+
+/// `200`, `200-399` or `2xx`, inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StatusRange(pub(super) u16, pub(super) u16);
+
+impl Scalar for StatusRange {
+    const KIND: &'static str = "status-range";
+    const WHAT: &'static str = "an HTTP status or a range, such as 200 or 200-399";
+    const PATTERN: &'static str = "^[1-5]([0-9]{2}(-[1-5][0-9]{2})?|xx)$";
+    const EXAMPLES: &'static [&'static str] = &["200-399", "2xx"];
+    const NUMBER: bool = true;
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let status =
+            |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..600).contains(status));
+        let range = match (text.split_once('-'), text.strip_suffix("xx")) {
+            (Some((from, to)), _) => status(from).zip(status(to)),
+            (None, Some(class)) => {
+                class.parse::<u16>().ok().filter(|c| (1..6).contains(c)).map(|c| (c * 100, c * 100 + 99))
+            }
+            (None, None) => status(text).map(|status| (status, status)),
+        };
+        match range {
+            Some((from, to)) if from <= to => Ok(Self(from, to)),
+            Some((from, to)) => fault(format!("{text:?} runs backwards"), format!("write {to}-{from}")),
+            None => fault(
+                format!("{text:?} is not an HTTP status or a range of them"),
+                "write for example 200, 2xx or 200-399",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(text: &str) -> Result<u128, String> {
+        Time::parse(text).map(|time| time.0.as_millis()).map_err(|fault| fault.fix)
+    }
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("1.5s", 1_500),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1d", 86_400_000),
+        ] {
+            assert_eq!(time(text), Ok(ms), "{text}");
+        }
+        for (text, fix) in [
+            ("30", "write 30s, if seconds are meant (units: ms, s, m, h, d)"),
+            ("30sec", "write 30s (units: ms, s, m, h, d)"),
+            ("5 minutes", TIME_FIX),
+            ("-5s", TIME_FIX),
+            ("", TIME_FIX),
+            ("s", TIME_FIX),
+            ("1.2.3s", TIME_FIX),
+            ("0s", "write for example 500ms or 30s"),
+            ("1.0001ms", TIME_FIX),
+            ("99999999999999999999d", TIME_FIX),
+            ("infs", TIME_FIX),
+        ] {
+            assert_eq!(time(text), Err(fix.to_owned()), "{text}");
+        }
+        assert_eq!(TimeOrZero::parse("0s"), Ok(TimeOrZero(Duration::ZERO)));
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(Percent::parse("50%"), Ok(Percent(50)));
+        assert_eq!(Percent::parse("50"), Ok(Percent(50)));
+        assert_eq!(Percent::parse("0.5").unwrap_err().fix, "write 50%");
+        for wrong in ["0%", "101%", "-1", "half", "", "50%%", "1e2"] {
+            assert!(Percent::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ttls() {
+        assert_eq!(Ttl::parse("5"), Ok(Ttl(5)));
+        assert_eq!(Ttl::parse("1m"), Ok(Ttl(60)));
+        for wrong in ["1.5", "500ms", "-1", "8d", "99999999999999999999", "x"] {
+            assert!(Ttl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for right in
+            ["https://a.example", "http://127.0.1.1:7480", "tcp://[::1]:5432", "http://localhost/x?y=1"]
+        {
+            assert!(Endpoint::parse(right).is_ok(), "{right}: {:?}", Endpoint::parse(right));
+        }
+        for (wrong, fix) in [
+            ("a.example", "write https://a.example"),
+            ("htps://a.example", "did you mean https://a.example?"),
+            ("ftp://a.example", "allowed: https://, http://, tcp://"),
+            ("tcp://db.example", "write for example tcp://db.example:443"),
+            ("tcp://db.example:1/x", "write tcp://host:port"),
+            ("http://u:p@a.example", "remove the part before the @"),
+            ("http://a.example:70000", "write for example https://host.example:8080"),
+            ("http://a.example:0", "write for example https://host.example:8080"),
+            ("http://300.1.1.1", "write for example https://host.example:8080"),
+            ("http://", "write for example https://host.example:8080"),
+            ("http://a b", "write for example https://host.example:8080"),
+        ] {
+            assert_eq!(Endpoint::parse(wrong).unwrap_err().fix, fix, "{wrong}");
+        }
+        assert!(HostPort::parse("127.0.0.1:53").is_ok());
+        assert!(HostPort::parse("[::1]:53").is_ok());
+        for wrong in ["127.0.0.1", "::1", "a:0", "a:70000", ":53", "http://a:53", "256.1.1.1:53"] {
+            assert!(HostPort::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(NameInDns::parse("App.Example.Test."), Ok(NameInDns("app.example.test".to_owned())));
+        for wrong in ["app", "", ".", "a..b", "*.example.test", "a b.c", "-a.b", "https://a.b"] {
+            assert!(NameInDns::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(NameInDns::parse(&format!("{}.test", "a".repeat(64))).is_err());
+        assert_eq!(RegionWord::parse("EU West").unwrap_err().fix, "write eu-west");
+        assert!(ServiceWord::parse("my_app").is_ok());
+        assert!(RegionWord::parse("ä").is_err());
+    }
+
+    #[test]
+    fn statuses() {
+        assert_eq!(StatusRange::parse("200"), Ok(StatusRange(200, 200)));
+        assert_eq!(StatusRange::parse("200-399"), Ok(StatusRange(200, 399)));
+        assert_eq!(StatusRange::parse("2xx"), Ok(StatusRange(200, 299)));
+        assert_eq!(StatusRange::parse("399-200").unwrap_err().fix, "write 200-399");
+        for wrong in ["20", "600", "ok", "9xx", "200-", ""] {
+            assert!(StatusRange::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
