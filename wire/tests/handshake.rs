@@ -1,4 +1,5 @@
 //! Who may shake hands with whom, over real sockets: each refusal is seen at both ends, with its reason.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

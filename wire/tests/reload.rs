@@ -1,4 +1,5 @@
 //! Certificates, keys and authorities change under a running server.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

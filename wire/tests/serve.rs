@@ -1,4 +1,5 @@
 //! The listener under callers who are slow, hostile, many, or gone; and channels to peers that restart.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -77,6 +78,33 @@ async fn a_refused_caller_learns_why() {
     let refusal = ask(&to(&server.address, &stranger)).await.unwrap_err();
     assert!(refusal.contains("UnknownCA"), "{refusal}");
     assert_eq!(server.counts.refused.load(Ordering::Relaxed), 1);
+}
+
+/// Whom TLS 1.3 refuses is already sending by then. A reset would cut that off, and fail its write
+/// before it reads the alert.
+#[tokio::test]
+async fn a_refused_caller_can_finish_sending() {
+    let authority = authority("c1");
+    let server =
+        whoami(&credentials(&authority, &controller(1)), HandshakeLimits::default(), ServeLimits::peers())
+            .await;
+    let stranger = support::authority("c1");
+    let mut pem = stranger.pem(&issue(&stranger, &operator()));
+    pem.ca.extend_from_slice(authority.certificate_pem().as_bytes());
+    let stranger = Credentials::from_pem(pem, Host::system().clock).unwrap();
+    let mut io =
+        connect(&Host::system(), &stranger, &server.address, Expect::AnyController, SOON).await.unwrap();
+    let deadline = Instant::now() + SOON;
+    while server.counts.refused.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..5 {
+        io.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        io.flush().await.unwrap();
+    }
+    let alert = io.read_u8().await.unwrap_err().to_string();
+    assert!(alert.contains("UnknownCA"), "{alert}");
 }
 
 #[tokio::test]
