@@ -1,1 +1,83 @@
-fn main() {}
+//! The two commands of the README, and what CI checks besides.
+
+mod bench;
+mod check;
+mod groups;
+mod install;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+const USAGE: &str = "usage:
+  cargo xtask up [OPTIONS]       build, and start three regions on this machine (see `failover up --help`)
+  cargo xtask test [GROUP…]      install what tests need and run them; all groups, or those named
+  cargo xtask check              formatting, lints, the purity of decision/, dependencies
+  cargo xtask bench [NAME…]      figures and ratios against etcd, nginx and Knot, on this machine
+groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), cluster (Regent's own processes on loopback)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = match args.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("", &[][..]),
+    };
+    let done = match verb {
+        "up" => up(rest),
+        "test" => groups::test(rest),
+        "check" => check::check(),
+        "bench" => bench::bench(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds all programs and hands over to `failover up`, which also takes Ctrl-C.
+fn up(args: &[String]) -> anyhow::Result<ExitCode> {
+    eprintln!("building; the first time takes some minutes");
+    run(cargo(&["build", "--workspace", "--bins"]))?;
+    let program = target_dir()?.join("debug").join("failover");
+    let status = Command::new(&program).arg("up").args(args).status();
+    let status = status.with_context(|| program.display().to_string())?;
+    Ok(ExitCode::from(status.code().unwrap_or(1) as u8))
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(args);
+    command
+}
+
+fn run(mut command: Command) -> anyhow::Result<()> {
+    let text = format!("{command:?}");
+    let status = command.status().with_context(|| text.clone())?;
+    if !status.success() {
+        bail!("{text}: {status}");
+    }
+    Ok(())
+}
+
+fn output(mut command: Command) -> anyhow::Result<String> {
+    let text = format!("{command:?}");
+    let output = command.output().with_context(|| text.clone())?;
+    if !output.status.success() {
+        bail!("{text}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn target_dir() -> anyhow::Result<std::path::PathBuf> {
+    let metadata = output(cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let dir = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    Ok(dir.into())
+}

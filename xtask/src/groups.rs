@@ -1,0 +1,66 @@
+//! Groups of tests, each called after what it needs. A test belongs to the group its name, or
+//! its module's, begins with; all others are `unit`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::install::install;
+use crate::{cargo, run};
+
+struct Group {
+    name: &'static str,
+    /// Tests with this in their path.
+    filter: &'static str,
+    /// Debian's packages.
+    packages: &'static [&'static str],
+}
+
+const GROUPS: [Group; 2] = [
+    Group {
+        name: "dns",
+        filter: "dns_",
+        packages: &[
+            "bind9",
+            "bind9-dnsutils",
+            "knot",
+            "knot-dnsutils",
+            "nsd",
+            "unbound",
+            "pdns-server",
+            "pdns-backend-sqlite3",
+            "pdns-tools",
+            "sqlite3",
+        ],
+    },
+    Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils"] },
+];
+
+pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {
+    for name in names {
+        if name != "unit" && !GROUPS.iter().any(|group| group.name == name) {
+            let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
+            bail!("there is no group {name:?}; there are unit, {}", known.join(", "));
+        }
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
+    let groups: Vec<&Group> = GROUPS.iter().filter(|group| wanted(group.name)).collect();
+    let packages: Vec<&str> = groups.iter().flat_map(|group| group.packages.iter().copied()).collect();
+    install(&packages)?;
+    // Tests of whole processes need the programs.
+    run(cargo(&["build", "--workspace", "--bins"]))?;
+    if wanted("unit") {
+        let mut command = cargo(&["test", "--workspace", "--"]);
+        for group in &GROUPS {
+            command.args(["--skip", group.filter]);
+        }
+        eprintln!("group unit");
+        run(command)?;
+    }
+    for group in groups {
+        eprintln!("group {}", group.name);
+        // Whole servers and clusters: one at a time, or they starve each other on a small machine.
+        run(cargo(&["test", "--workspace", "--tests", "--", "--test-threads=1", group.filter]))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
