@@ -1,1 +1,5 @@
-//! TODO
+//! How a step is carried out: actuators behind small traits; and the operator's command.
+
+pub mod config;
+pub mod dns;
+pub mod retry;
