@@ -20,6 +20,9 @@ pub use dns::is_host_name;
 pub struct Finding {
     pub severity: Severity,
     pub at: Place,
+    /// The key itself is wrong, not what stands under it.
+    #[serde(skip)]
+    pub of_key: bool,
     /// Other places that take part in the contradiction, the most telling first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Place>,
@@ -39,11 +42,18 @@ pub enum Severity {
 
 impl Finding {
     pub fn error(at: Place, message: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, at, related: Vec::new(), message: message.into(), fix: fix.into() }
+        let (message, fix) = (message.into(), fix.into());
+        Self { severity: Severity::Error, at, of_key: false, related: Vec::new(), message, fix }
     }
 
     pub fn warning(at: Place, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(at, message, fix) }
+    }
+
+    #[must_use]
+    pub fn of_key(mut self) -> Self {
+        self.of_key = true;
+        self
     }
 
     #[must_use]

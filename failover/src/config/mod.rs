@@ -18,9 +18,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use decision::config::Config;
 use decision::config::check::{self, Finding, Severity};
 use decision::config::place::Place;
+use decision::config::{Config, Profile};
 use serde_saphyr::options::MergeKeyPolicy;
 
 use convert::Converted;
@@ -42,6 +42,12 @@ pub struct Loaded {
 
 /// Reads a file of at most 1 MiB. On an error nothing was changed anywhere.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    load_with(path, None)
+}
+
+/// As [`load`]; a profile given here stands in for the file's. Timings that the file sets itself
+/// stay as they are.
+pub fn load_with(path: &Path, profile: Option<Profile>) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| {
@@ -49,7 +55,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
         file.take(tree::SIZE_MAX as u64 + 1).read_to_end(&mut bytes)
     });
     match read {
-        Ok(_) => parse_bytes(&name, &bytes),
+        Ok(_) => parse_bytes_with(&name, &bytes, profile),
         Err(error) => {
             let fix = "name a readable file; a sample is regions.yml at the root of the repository";
             Err(ConfigErrors {
@@ -61,9 +67,13 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 
 /// As [`parse`], of bytes that may not be UTF-8.
 pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
+    parse_bytes_with(name, bytes, None)
+}
+
+fn parse_bytes_with(name: &str, bytes: &[u8], profile: Option<Profile>) -> Result<Loaded, ConfigErrors> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(name, text),
+        Ok(text) => parse_with(name, text, profile),
         Err(error) => {
             let sound = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let line = sound.matches('\n').count() + 1;
@@ -88,6 +98,10 @@ pub fn parse_bytes(name: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
 
 /// Parses the text of a `regions.yml`; `name` is what errors call it.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, ConfigErrors> {
+    parse_with(name, text, None)
+}
+
+fn parse_with(name: &str, text: &str, profile: Option<Profile>) -> Result<Loaded, ConfigErrors> {
     let source = Source::new(name, text);
     if text.len() > tree::SIZE_MAX {
         let message = format!("the file is larger than {} KiB", tree::SIZE_MAX / 1024);
@@ -99,7 +113,7 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, ConfigErrors> {
     shape_errors(&source, &root)?;
     let file = serde_saphyr::from_str_with_options(text, tree::options(MergeKeyPolicy::Merge))
         .map_err(|error| syntax_error(&source, &error))?;
-    meaning(&source, &root, convert::convert(file))
+    meaning(&source, &root, convert::convert(file, profile))
 }
 
 fn syntax_error(source: &Source<'_>, error: &serde_saphyr::Error) -> ConfigErrors {
@@ -112,7 +126,7 @@ fn syntax_error(source: &Source<'_>, error: &serde_saphyr::Error) -> ConfigError
     let unfolds = said.contains("too complex") || said.contains("limit exceeded");
     let (message, fix) = match error.without_snippet() {
         Error::MultipleDocuments { .. } => {
-            ("a second document begins here", "keep one document: remove this line")
+            ("a second document begins here", "keep one document: remove the `---` before it")
         }
         Error::UnknownAnchor { .. } => (
             "this alias (*) has no anchor (&)",
@@ -159,8 +173,7 @@ fn syntax_hint(source: &Source<'_>, at: At, said: &str) -> &'static str {
 }
 
 fn shape_errors(source: &Source<'_>, root: &Node) -> Result<(), ConfigErrors> {
-    let schema = schema::schema();
-    let mut problems: Vec<Problem> = shape::check(&schema, root)
+    let mut problems: Vec<Problem> = shape::check(schema::schema(), root)
         .into_iter()
         .map(|flaw| {
             let mut problem = source.problem(Severity::Error, flaw.at, &flaw.place, flaw.message, flaw.fix);
@@ -196,14 +209,14 @@ fn meaning(source: &Source<'_>, root: &Node, converted: Converted) -> Result<Loa
 /// because a default holds, to the line that takes part in it.
 fn locate(source: &Source<'_>, root: &Node, origins: &convert::Origins, finding: Finding) -> Problem {
     let names = |key: &str| origins.names_of(key);
-    let find = |place: &Place| {
+    let find = |place: &Place, of_key: bool| {
         let ways = origins.places_of(place);
-        let exact = ways.iter().map(|way| root.find(way, &names)).find(|(_, exact)| *exact);
-        exact.unwrap_or_else(|| root.find(ways.first().unwrap_or(place), &names))
+        let exact = ways.iter().map(|way| root.find(way, of_key, &names)).find(|(_, exact)| *exact);
+        exact.unwrap_or_else(|| root.find(ways.first().unwrap_or(place), of_key, &names))
     };
-    let (mut at, exact) = find(&finding.at);
+    let (mut at, exact) = find(&finding.at, finding.of_key);
     let mut related: Vec<At> = Vec::new();
-    for (other, exact) in finding.related.iter().map(find) {
+    for (other, exact) in finding.related.iter().map(|place| find(place, false)) {
         if exact && !related.iter().any(|at| at.line == other.line) {
             related.push(other);
         }

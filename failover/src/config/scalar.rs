@@ -126,6 +126,11 @@ impl Scalar for TimeOrZero {
     }
 }
 
+/// Digits only: Rust's own parser takes a plus sign too.
+fn whole<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
 fn duration(text: &str) -> Result<Duration, Fault> {
     let wrong = |fix: String| Err(Fault { message: format!("{text:?} is not a duration"), fix });
     if text.parse::<f64>().is_ok_and(|number| number >= 0.0) {
@@ -189,8 +194,8 @@ impl Scalar for Percent {
     const NUMBER: bool = true;
     fn parse(text: &str) -> Result<Self, Fault> {
         let number = text.strip_suffix('%').unwrap_or(text).trim_end();
-        match number.parse::<u8>() {
-            Ok(percent @ 1..=100) => Ok(Self(percent)),
+        match whole::<u8>(number) {
+            Some(percent @ 1..=100) => Ok(Self(percent)),
             _ => match number.parse::<f64>() {
                 Ok(share) if share > 0.0 && share < 1.0 && !text.ends_with('%') => fault(
                     format!("{text} is not a share in percent"),
@@ -213,14 +218,14 @@ pub(super) struct Ttl(pub(super) u32);
 impl Scalar for Ttl {
     const KIND: &'static str = "ttl";
     const WHAT: &'static str = "a TTL in seconds, such as 30 or 30s";
-    const PATTERN: &'static str = "^[0-9]+(s|m|h|d)?$";
+    const PATTERN: &'static str = r"^([0-9]+|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";
     const EXAMPLES: &'static [&'static str] = &["30s", "5m"];
     const NUMBER: bool = true;
     fn parse(text: &str) -> Result<Self, Fault> {
         const WEEK_S: u64 = 7 * 86_400;
-        let seconds = match text.parse::<u64>() {
-            Ok(seconds) => seconds,
-            Err(_) => {
+        let seconds = match whole::<u64>(text) {
+            Some(seconds) => seconds,
+            None => {
                 let time = duration(text).map_err(|fault| Fault {
                     message: format!("{text:?} is not a TTL"),
                     fix: if text.parse::<f64>().is_ok() {
@@ -413,7 +418,7 @@ impl Scalar for HostPort {
         if !is_host(host) {
             return fault(format!("{text:?} names no host that could exist"), example);
         }
-        if !matches!(port.parse::<u16>(), Ok(1..)) {
+        if !matches!(whole::<u16>(port), Some(1..)) {
             return fault(format!("{text:?} has no port between 1 and 65535"), example);
         }
         Ok(Self(text.to_owned()))
@@ -468,12 +473,11 @@ impl Scalar for StatusRange {
     const EXAMPLES: &'static [&'static str] = &["200-399", "2xx"];
     const NUMBER: bool = true;
     fn parse(text: &str) -> Result<Self, Fault> {
-        let status =
-            |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..600).contains(status));
+        let status = |text: &str| whole::<u16>(text).filter(|status| (100..600).contains(status));
         let range = match (text.split_once('-'), text.strip_suffix("xx")) {
             (Some((from, to)), _) => status(from).zip(status(to)),
             (None, Some(class)) => {
-                class.parse::<u16>().ok().filter(|c| (1..6).contains(c)).map(|c| (c * 100, c * 100 + 99))
+                whole::<u16>(class).filter(|c| (1..6).contains(c)).map(|c| (c * 100, c * 100 + 99))
             }
             (None, None) => status(text).map(|status| (status, status)),
         };

@@ -1,6 +1,8 @@
 //! Is the file of the right shape? The JSON Schema made from the model is the rule, the same that
 //! editors use; here every violation is found, with its place and what to write instead.
 
+use std::collections::BTreeMap;
+
 use decision::config::check::nearest;
 use decision::config::place::Place;
 use serde_json::Value as Json;
@@ -129,8 +131,9 @@ impl<'a> Walk<'a> {
     fn map(&mut self, schema: &'a Json, entries: &[Entry], key_at: At, place: &Place) {
         let properties = schema["properties"].as_object();
         let known = || properties.into_iter().flat_map(|map| map.keys()).map(String::as_str);
-        for (n, entry) in entries.iter().enumerate() {
-            if let Some(first) = entries[..n].iter().find(|other| other.key == entry.key) {
+        let mut seen: BTreeMap<&str, At> = BTreeMap::new();
+        for entry in entries {
+            if let Some(first) = seen.insert(&entry.key, entry.key_at) {
                 self.say(
                     entry.key_at,
                     &place.key(&entry.key),
@@ -138,7 +141,7 @@ impl<'a> Walk<'a> {
                     "keep one of the two".to_owned(),
                 );
                 if let Some(flaw) = self.flaws.last_mut() {
-                    flaw.related = Some(first.key_at);
+                    flaw.related = Some(first);
                 }
                 continue;
             }
@@ -338,4 +341,72 @@ fn last_key(place: &Place) -> String {
             Step::Index(_) => None,
         })
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::schema;
+
+    /// A keyword that editors obey and the loader does not would let through what they mark.
+    #[test]
+    fn every_keyword_of_the_schema_is_obeyed() {
+        const OBEYED: &[&str] = &[
+            "$ref",
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "minItems",
+            "anyOf",
+            "oneOf",
+            "enum",
+            "const",
+            "minimum",
+            "maximum",
+            "pattern",
+            KEYWORD,
+        ];
+        const REMARKS: &[&str] = &["$schema", "$defs", "title", "description", "examples", "format"];
+        fn visit(schema: &Json) {
+            for (key, value) in schema.as_object().into_iter().flatten() {
+                assert!(OBEYED.contains(&key.as_str()) || REMARKS.contains(&key.as_str()), "{key}: {value}");
+                match (key.as_str(), value) {
+                    ("properties" | "$defs", Json::Object(map)) => map.values().for_each(visit),
+                    ("anyOf" | "oneOf", Json::Array(branches)) => branches.iter().for_each(visit),
+                    ("items" | "additionalProperties", schema) => visit(schema),
+                    ("pattern", pattern) if schema[KEYWORD].is_null() => assert_eq!(pattern, PATH_PATTERN),
+                    ("format", format) => {
+                        // Sizes of numbers, which `minimum` and `maximum` say too; u32 has room enough.
+                        assert!(format.as_str().is_some_and(|format| format.starts_with("uint")), "{format}");
+                    }
+                    _ => {}
+                }
+            }
+        }
+        visit(schema());
+    }
+
+    #[test]
+    fn every_example_of_the_schema_is_sound() {
+        let mut count = 0;
+        for definition in schema()["$defs"].as_object().into_iter().flat_map(|map| map.values()) {
+            for example in definition["examples"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+                let kind = definition[KEYWORD].as_str().expect("only scalars have examples");
+                assert_eq!(scalar::judge(kind, example), Some(Ok(())), "{example}");
+                count += 1;
+            }
+        }
+        assert!(count > 10);
+    }
+
+    #[test]
+    fn a_number_beyond_its_type_is_no_panic() {
+        for number in ["4294967296", "-1", "99999999999999999999999999", "1e400", "1.5"] {
+            let text = format!("regions: {{a: {{}}}}\nfailover_strategy: {{moves: {{overall: {number}}}}}\n");
+            let said = crate::config::parse("x", &text).unwrap_err().to_string();
+            assert!(said.starts_with("x:2:"), "{said}");
+        }
+    }
 }

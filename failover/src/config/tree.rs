@@ -125,10 +125,16 @@ impl Node {
 
     /// The place, or as much of the way to it as is there. A key may stand under either of several
     /// names (a region under its name or its label).
-    pub(super) fn find(&self, place: &Place, names: &dyn Fn(&str) -> Vec<String>) -> (At, bool) {
+    pub(super) fn find(
+        &self,
+        place: &Place,
+        of_key: bool,
+        names: &dyn Fn(&str) -> Vec<String>,
+    ) -> (At, bool) {
         let mut node = self;
         let mut at = At::START;
-        for step in &place.0 {
+        for (n, step) in place.0.iter().enumerate() {
+            let of_key = of_key && n + 1 == place.0.len();
             let next = match (step, &node.value) {
                 (Step::Key(key), Value::Map(entries)) => {
                     let entry = entries
@@ -136,6 +142,7 @@ impl Node {
                         .find(|entry| entry.key == *key)
                         .or_else(|| entries.iter().find(|entry| names(key).contains(&entry.key)));
                     entry.map(|entry| match entry.node.value {
+                        _ if of_key => (&entry.node, entry.key_at),
                         // What stands below starts on another line, or says less than its key.
                         Value::Map(_) | Value::List(_) | Value::Null => (&entry.node, entry.key_at),
                         _ => (&entry.node, entry.node.at),

@@ -48,6 +48,16 @@ fn the_sample_loads_without_a_word() {
 }
 
 #[test]
+fn another_profile_can_stand_in() {
+    let loaded = config::load_with(&root("regions.yml"), Some(Profile::Fast)).unwrap();
+    assert_eq!(loaded.config.strategy.detection_timeout, Profile::Fast.timings().detection_timeout);
+    // What the file sets itself stays.
+    let loaded = config::load_with(&data("good/everything.yml"), Some(Profile::Balanced)).unwrap();
+    assert_eq!(loaded.config.strategy.profile, Profile::Balanced);
+    assert_eq!(loaded.config.strategy.detection_timeout, Duration::from_secs(40));
+}
+
+#[test]
 fn the_schema_file_is_current() {
     assert_file(&root("regions.schema.json"), &config::schema_json());
 }

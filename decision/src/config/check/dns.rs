@@ -80,6 +80,7 @@ fn regions(config: &Config, service: &ServiceName, record: &DnsRecord, at: &Plac
                     format!("{region} has a weight but no value to be served"),
                     format!("add {region} to `values`, or remove its weight"),
                 )
+                .of_key()
                 .related(at.key("values")),
             );
         }
@@ -129,19 +130,23 @@ fn known(
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("known regions: {}", list(config.regions.iter().map(|region| &region.name))),
         };
-        found.push(Finding::error(at.clone(), format!("there is no region {:?}", region.as_str()), fix));
+        let message = format!("there is no region {:?}", region.as_str());
+        found.push(Finding::error(at.clone(), message, fix).of_key());
     } else if !hosts.iter().any(|host| host.name == *region) {
-        found.push(Finding::error(
-            at.clone(),
-            format!("{region} does not host {service}, so it is no target for it"),
-            match hosts {
-                [] => format!("no region hosts {service}"),
-                _ => format!(
-                    "add {service} to the `services` of {region}, or remove this; hosted by: {}",
-                    list(hosts.iter().map(|region| &region.name))
-                ),
-            },
-        ));
+        found.push(
+            Finding::error(
+                at.clone(),
+                format!("{region} does not host {service}, so it is no target for it"),
+                match hosts {
+                    [] => format!("no region hosts {service}"),
+                    _ => format!(
+                        "add {service} to the `services` of {region}, or remove this; hosted by: {}",
+                        list(hosts.iter().map(|region| &region.name))
+                    ),
+                },
+            )
+            .of_key(),
+        );
     }
 }
 

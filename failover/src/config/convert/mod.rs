@@ -76,7 +76,7 @@ impl Origins {
     }
 }
 
-pub(super) fn convert(file: model::File) -> Converted {
+pub(super) fn convert(file: model::File, profile: Option<Profile>) -> Converted {
     let mut findings = Vec::new();
     if file.regions.0.len() > REGIONS_MAX {
         findings.push(Finding::error(
@@ -96,7 +96,7 @@ pub(super) fn convert(file: model::File) -> Converted {
         regions: regions.iter().map(|region| (region.label.clone(), region.name.clone())).collect(),
         ..Origins::default()
     };
-    let strategy = convert_strategy(file.failover_strategy.unwrap_or_default());
+    let strategy = convert_strategy(file.failover_strategy.unwrap_or_default(), profile);
     let timings = strategy.profile.timings();
     let defaults = checks::Defaults::new(file.health_checks.unwrap_or_default(), &timings);
     let tiers = tiers(file.tiers.unwrap_or_default());
@@ -168,12 +168,13 @@ fn convert_region(label: String, region: model::Region) -> Region {
     }
 }
 
-fn convert_strategy(strategy: model::Strategy) -> Strategy {
-    let profile = match strategy.profile {
+fn convert_strategy(strategy: model::Strategy, instead: Option<Profile>) -> Strategy {
+    let written = match strategy.profile {
         Some(model::Profile::Safe) => Profile::Safe,
         Some(model::Profile::Balanced) | None => Profile::Balanced,
         Some(model::Profile::Fast) => Profile::Fast,
     };
+    let profile = instead.unwrap_or(written);
     let Timings { detection_timeout, session_timeout, min_stay, hold_down, .. } = profile.timings();
     let moves = strategy.moves.unwrap_or_default();
     let shift = strategy.gradual_shift.unwrap_or_default();
@@ -266,11 +267,14 @@ fn by_region<T>(
     for (word, value) in written.0 {
         let name = resolve(regions, &word);
         if resolved.insert(name.clone(), value).is_some() {
-            findings.push(Finding::error(
-                at.key(&word),
-                format!("{name} stands here twice, by its name and by its label"),
-                "keep one of the two",
-            ));
+            findings.push(
+                Finding::error(
+                    at.key(&word),
+                    format!("{name} stands here twice, by its name and by its label"),
+                    "keep one of the two",
+                )
+                .of_key(),
+            );
         }
     }
     resolved
