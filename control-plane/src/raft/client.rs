@@ -16,11 +16,12 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
-    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RaftNetworkFactory,
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption,
+    RaftNetworkFactory,
 };
 use openraft::raft::{
-    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use tokio::time::Instant;
 use tonic::metadata::{BinaryMetadataValue, MetadataValue};
@@ -276,7 +277,13 @@ async fn next_answer(
         }
     };
     match answer {
-        Ok(None) => None,
+        Ok(None) if answers.waiting.lock().expect("no panic under this lock").is_empty() => None,
+        // Ended by the peer, as one that is stopping does; its successor has another connection.
+        Ok(None) => {
+            answers.client.link.missed();
+            let why = "the stream ended before the answer";
+            Some((Err(RPCError::Unreachable(Unreachable::from_string(why))), None))
+        }
         Ok(Some(response)) => {
             answers.waiting.lock().expect("no panic under this lock").pop_front();
             match convert::read_appended(&response) {

@@ -52,7 +52,9 @@ pub(super) fn entry(entry: &Entry) -> pb::Entry {
     };
     let payload = match &entry.payload {
         EntryPayload::Blank => None,
-        EntryPayload::Normal(proposal) => Some(pb::entry::Payload::Command(json(serde_json::to_vec(proposal)))),
+        EntryPayload::Normal(proposal) => {
+            Some(pb::entry::Payload::Command(json(serde_json::to_vec(proposal))))
+        }
         EntryPayload::Membership(members) => {
             Some(pb::entry::Payload::Membership(json(serde_json::to_vec(&members))))
         }
@@ -91,7 +93,9 @@ pub(super) fn append(request: &AppendEntriesRequest<TypeConfig>) -> pb::AppendRe
     }
 }
 
-pub(super) fn read_append(request: &pb::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, DecodeError> {
+pub(super) fn read_append(
+    request: &pb::AppendRequest,
+) -> Result<AppendEntriesRequest<TypeConfig>, DecodeError> {
     Ok(AppendEntriesRequest {
         vote: read_vote(request.vote.as_ref())?,
         prev_log_id: request.previous.as_ref().map(read_log_id),
@@ -110,7 +114,9 @@ pub(super) fn appended(result: &StreamAppendResult<TypeConfig>) -> pb::AppendRes
     pb::AppendResponse { result: Some(answer) }
 }
 
-pub(super) fn read_appended(response: &pb::AppendResponse) -> Result<StreamAppendResult<TypeConfig>, DecodeError> {
+pub(super) fn read_appended(
+    response: &pb::AppendResponse,
+) -> Result<StreamAppendResult<TypeConfig>, DecodeError> {
     use pb::append_response::Result as Answer;
     Ok(match response.result.as_ref().ok_or(DecodeError::Missing("result"))? {
         Answer::Matched(matched) => Ok(matched.last.as_ref().map(read_log_id)),

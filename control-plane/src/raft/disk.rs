@@ -40,7 +40,12 @@ pub enum Op {
     Put(Table, Vec<u8>, Vec<u8>),
     Delete(Table, Vec<u8>),
     /// All keys of `[from, to)`, the last first; `about` says how many to expect.
-    DeleteRange { table: Table, from: Vec<u8>, to: Vec<u8>, about: usize },
+    DeleteRange {
+        table: Table,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        about: usize,
+    },
 }
 
 impl Op {
@@ -105,7 +110,9 @@ impl SledDisk {
             Ok::<_, sled::Error>((db, trees))
         }));
         let (db, trees) = opened
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the database panicked while recovering"))?
+            .map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "the database panicked while recovering")
+            })?
             .map_err(to_io)?;
         let disk = SledDisk { trees, db, file: File::open(&path)?, fsync, dir };
         disk.sync()?;

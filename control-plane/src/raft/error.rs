@@ -27,7 +27,9 @@ pub enum ProposeError {
     NotLeader { leader: Leader },
     #[error("a majority of controllers has not answered for {silent:?}: no command is taken until it does")]
     NoQuorum { silent: Duration },
-    #[error("not confirmed by a majority within {waited:?}: it may still be carried out; read the state to know")]
+    #[error(
+        "not confirmed by a majority within {waited:?}: it may still be carried out; read the state to know"
+    )]
     Unknown { waited: Duration },
     #[error("a command of {bytes} bytes is over the limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },
@@ -41,7 +43,9 @@ pub enum ProposeError {
 pub enum ReadError {
     #[error("this controller is not the leader{}", hint(.leader))]
     NotLeader { leader: Leader },
-    #[error("no majority of controllers confirmed the leader within {waited:?}: only a stale read is possible")]
+    #[error(
+        "no majority of controllers confirmed the leader within {waited:?}: only a stale read is possible"
+    )]
     NoQuorum { waited: Duration },
     #[error("this controller is stopping: {why}")]
     Stopped { why: String },
@@ -51,7 +55,9 @@ pub enum ReadError {
 pub enum MembersError {
     #[error("this controller is not the leader{}", hint(.leader))]
     NotLeader { leader: Leader },
-    #[error("not confirmed by a majority within {waited:?}: it may still be carried out; read the members to know")]
+    #[error(
+        "not confirmed by a majority within {waited:?}: it may still be carried out; read the members to know"
+    )]
     Unknown { waited: Duration },
     #[error("the members were not changed: {why}")]
     Refused { why: String },

@@ -143,10 +143,15 @@ fn damaged(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-pub(super) fn read_meta<T: serde::de::DeserializeOwned>(disk: &dyn Disk, key: &[u8]) -> io::Result<Option<T>> {
+pub(super) fn read_meta<T: serde::de::DeserializeOwned>(
+    disk: &dyn Disk,
+    key: &[u8],
+) -> io::Result<Option<T>> {
     let Some(json) = disk.get(Table::Meta, key)? else { return Ok(None) };
     let name = String::from_utf8_lossy(key);
-    serde_json::from_slice(&json).map(Some).map_err(|error| damaged(format!("\"{name}\" cannot be read: {error}")))
+    serde_json::from_slice(&json)
+        .map(Some)
+        .map_err(|error| damaged(format!("\"{name}\" cannot be read: {error}")))
 }
 
 fn put_meta<T: serde::Serialize>(key: &[u8], value: &T) -> io::Result<Op> {
@@ -209,8 +214,10 @@ fn read_entries(
     let mut result = Ok(());
     disk.scan(Table::Log, &log_key(start, 0), &mut |key, value| {
         let step = (|| {
-            let (index, part) = read_key(key).ok_or_else(|| damaged("a log key has a wrong length".into()))?;
-            let (more, piece) = value.split_first().ok_or_else(|| damaged(format!("log entry {index} is empty")))?;
+            let (index, part) =
+                read_key(key).ok_or_else(|| damaged("a log key has a wrong length".into()))?;
+            let (more, piece) =
+                value.split_first().ok_or_else(|| damaged(format!("log entry {index} is empty")))?;
             if index >= end {
                 return Ok(false);
             }
@@ -321,6 +328,9 @@ impl RaftLogStorage<TypeConfig> for Store {
         let keep = last.map_or(0, |id| id.index + 1);
         let end = {
             let mut log = self.log();
+            if keep >= log.end() {
+                return Ok(());
+            }
             while log.tail.back().is_some_and(|(entry, _)| entry.log_id.index >= keep)
                 && let Some((_, bytes)) = log.tail.pop_back()
             {

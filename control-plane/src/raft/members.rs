@@ -95,11 +95,7 @@ impl Node {
         self.change(change, deadline.saturating_duration_since(Instant::now())).await
     }
 
-    async fn change(
-        &self,
-        change: ChangeMembers<u64, Member>,
-        within: Duration,
-    ) -> Result<(), MembersError> {
+    async fn change(&self, change: ChangeMembers<u64, Member>, within: Duration) -> Result<(), MembersError> {
         self.bounded(within, self.raft.change_membership(change, false)).await
     }
 

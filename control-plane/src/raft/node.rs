@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use decision::command::{Outcome, Stamped};
 use decision::state::State;
-use openraft::{Instant, ReadPolicy};
 use openraft::async_runtime::WatchReceiver;
-use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::error::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::{Instant, ReadPolicy};
 use tokio::sync::Semaphore;
 use wire::proto::regent::raft::v1::raft_server::RaftServer;
 
@@ -27,6 +27,11 @@ use super::writer::Commit;
 const COMMAND_MAX: usize = 8 * 1024 * 1024;
 /// Commands that may wait for their outcome at once.
 const PROPOSALS_MAX: usize = 4_096;
+
+/// How soon a leader without a lease looks again.
+const LEASE_RETRY: Duration = Duration::from_millis(5);
+
+type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 /// A handle; clones are the same member.
 #[derive(Clone)]
@@ -126,7 +131,8 @@ impl Node {
     }
 
     pub fn is_leader(&self) -> bool {
-        self.raft.is_leader()
+        // openraft's own `is_leader` is already true of a candidate that voted for itself.
+        self.raft.as_leader().is_ok()
     }
 
     pub fn leader(&self) -> Leader {
@@ -153,8 +159,22 @@ impl Node {
         let Ok(_permit) = self.permits.try_acquire() else {
             return Err(ProposeError::Busy { limit: PROPOSALS_MAX });
         };
-        match tokio::time::timeout(within, self.raft.client_write(Proposal(stamped))).await {
+        let written = async {
+            loop {
+                match self.raft.client_write(Proposal(stamped.clone())).await {
+                    // Nothing was appended: its lease ran out, or it was elected just now and has none yet.
+                    Err(error) if lease_expired(&error) && self.quorum_silent().is_none() => {
+                        tokio::time::sleep(LEASE_RETRY).await;
+                    }
+                    written => break written,
+                }
+            }
+        };
+        match tokio::time::timeout(within, written).await {
             Err(_) => Err(ProposeError::Unknown { waited: within }),
+            Ok(Err(error)) if lease_expired(&error) => {
+                Err(ProposeError::NoQuorum { silent: self.quorum_silent().unwrap_or_default() })
+            }
             Ok(Err(error)) => Err(propose_error(error, within)),
             Ok(Ok(written)) => match written.data {
                 Some(outcome) => Ok(Committed { index: written.log_id.index, outcome }),
@@ -167,7 +187,9 @@ impl Node {
     pub fn quorum_silent(&self) -> Option<Duration> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        if !metrics.state.is_leader() || metrics.membership_config.membership().voter_ids().count() < 2 {
+        if metrics.current_leader != Some(self.id())
+            || metrics.membership_config.membership().voter_ids().count() < 2
+        {
             return None;
         }
         let silent = metrics.last_quorum_acked.as_ref()?.elapsed();
@@ -223,7 +245,14 @@ impl Node {
     }
 }
 
-fn propose_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>, waited: Duration) -> ProposeError {
+fn lease_expired(error: &WriteError) -> bool {
+    matches!(
+        error,
+        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) if to.reason == ForwardReason::LeaseExpired
+    )
+}
+
+fn propose_error(error: WriteError, waited: Duration) -> ProposeError {
     match error {
         RaftError::Fatal(fatal) => ProposeError::Stopped { why: fatal.to_string() },
         RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => {

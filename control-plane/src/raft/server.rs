@@ -95,7 +95,10 @@ impl raft_server::Raft for Service {
         Ok(vote_response(answer))
     }
 
-    async fn pre_vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
+    async fn pre_vote(
+        &self,
+        request: Request<pb::VoteRequest>,
+    ) -> Result<Response<pb::VoteResponse>, Status> {
         self.check(&request)?;
         let answer = self.raft.pre_vote(read_vote_request(request.get_ref())?).await.map_err(stopped)?;
         Ok(vote_response(answer))

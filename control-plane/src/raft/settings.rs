@@ -52,7 +52,7 @@ impl Settings {
             // Above what is kept, or a snapshot would not end the lag it was sent for.
             replication_lag_threshold: self.snapshot_after_entries + self.keep_entries,
             max_in_snapshot_log_to_keep: self.keep_entries,
-            purge_batch_size: 256,
+            purge_batch_size: self.snapshot_after_entries.clamp(1, 256),
             api_channel_size: Some(4_096),
             notification_channel_size: Some(4_096),
             install_snapshot_timeout: ms(self.snapshot_patience()),

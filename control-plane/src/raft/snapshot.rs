@@ -43,12 +43,17 @@ impl Store {
         let current = Current { number, bytes: data.len() as u64, meta: meta.clone() };
         // What a crash left of an earlier try goes first.
         let mut ops = vec![delete_numbers(number, u64::MAX, 1)];
-        ops.extend(data.chunks(VALUE_MAX).enumerate().map(|(piece, part)| {
-            Op::Put(Table::Snapshot, key(number, piece as u64), part.to_vec())
-        }));
+        ops.extend(
+            data.chunks(VALUE_MAX)
+                .enumerate()
+                .map(|(piece, part)| Op::Put(Table::Snapshot, key(number, piece as u64), part.to_vec())),
+        );
         let value = serde_json::to_vec(&current)?;
         if value.len() > VALUE_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many members for a snapshot's head"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "too many members for a snapshot's head",
+            ));
         }
         ops.push(Op::Put(Table::Meta, CURRENT.to_vec(), value));
         let old_pieces = held.0.as_ref().map_or(0, |old| (old.bytes as usize).div_ceil(VALUE_MAX));

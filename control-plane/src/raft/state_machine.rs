@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::log_store::Store;
-use decision::state::State;
 use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use decision::state::State;
 
 /// Entries applied under one lock.
 const BATCH: usize = 256;
@@ -121,8 +121,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
         let damaged = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let read: Read =
-            serde_json::from_slice(&data).map_err(|error| damaged(format!("snapshot cannot be read: {error}")))?;
+        let read: Read = serde_json::from_slice(&data)
+            .map_err(|error| damaged(format!("snapshot cannot be read: {error}")))?;
         if read.format != FORMAT {
             return Err(damaged(format!("snapshot has format {}, this version reads {FORMAT}", read.format)));
         }

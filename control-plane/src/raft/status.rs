@@ -18,6 +18,8 @@ pub struct Status {
     pub applied: u64,
     /// Up to where a snapshot holds the log.
     pub snapshot: u64,
+    /// Up to where the log was dropped.
+    pub purged: u64,
     pub members: BTreeMap<u64, MemberStatus>,
     /// Why it stopped, when it did: it must be started again.
     pub failed: Option<String>,
@@ -73,10 +75,11 @@ fn status(metrics: &Metrics) -> Status {
         id: metrics.id,
         term: metrics.current_term,
         leader: metrics.current_leader,
-        is_leader: metrics.state.is_leader(),
+        is_leader: metrics.current_leader == Some(metrics.id),
         last_log: metrics.last_log_index.unwrap_or(0),
         applied: index(&metrics.last_applied),
         snapshot: index(&metrics.snapshot),
+        purged: index(&metrics.purged),
         members: members.collect(),
         failed: metrics.running_state.as_ref().err().map(ToString::to_string),
     }

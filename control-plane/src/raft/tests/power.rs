@@ -8,16 +8,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use openraft::storage::{RaftLogReader, RaftLogStorage, SnapshotMeta};
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::disk::Fsync;
 use super::super::log_store::Store;
-use super::super::types::{Entry, LogId, Vote};
+use super::super::types::{Entry, LogId, SnapshotMeta, Vote};
 use super::super::writer::Commit;
-use super::store::{append, entry, log_id};
-use super::{fdatasync, identity, open};
+use super::store::{append, entry};
+use super::{fdatasync, open};
 
 const PAGE: usize = 4096;
 
@@ -31,7 +31,14 @@ impl Medium {
         Arc::new(move |file: &File| {
             file.sync_data()?;
             let mut bytes = vec![0; file.metadata()?.len() as usize];
-            file.read_exact_at(&mut bytes, 0)?;
+            let mut read = 0;
+            // sled may cut freed space off the file's end meanwhile.
+            while read < bytes.len()
+                && let count @ 1.. = file.read_at(&mut bytes[read..], read as u64)?
+            {
+                read += count;
+            }
+            bytes.truncate(read);
             *medium.lock().unwrap() = bytes;
             Ok(())
         })
@@ -66,7 +73,7 @@ struct Acknowledged {
     vote: Option<Vote>,
     entries: BTreeMap<u64, Entry>,
     purged: Option<LogId>,
-    snapshot: Option<(SnapshotMeta<openraft::impls::leader_id_adv::LeaderId<u64, u64>, u64, super::super::Member>, Bytes)>,
+    snapshot: Option<(SnapshotMeta, Bytes)>,
 }
 
 impl Acknowledged {
@@ -96,7 +103,9 @@ impl Acknowledged {
                 }
             }
             86..94 => {
-                let Some(upto) = self.entries.values().nth(self.entries.len() / 2).map(|e| e.log_id) else { return };
+                let Some(upto) = self.entries.values().nth(self.entries.len() / 2).map(|e| e.log_id) else {
+                    return;
+                };
                 store.purge(upto).await.unwrap();
                 self.purged = Some(upto);
                 self.entries = self.entries.split_off(&(upto.index + 1));
@@ -139,8 +148,10 @@ async fn survive(seed: u64, losses: usize, steps: usize, chance: f64) {
     let mut dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Acknowledged::default();
     for loss in 0..losses {
-        let disk = open(dir.path(), medium.fsync()).unwrap_or_else(|e| panic!("seed {seed} loss {loss}: {e}"));
-        let mut store = Store::open(disk, Commit::Grouped).unwrap_or_else(|e| panic!("seed {seed} loss {loss}: {e}"));
+        let disk =
+            open(dir.path(), medium.fsync()).unwrap_or_else(|e| panic!("seed {seed} loss {loss}: {e}"));
+        let mut store =
+            Store::open(disk, Commit::Grouped).unwrap_or_else(|e| panic!("seed {seed} loss {loss}: {e}"));
         // What was in flight when the power went may have survived; it was never promised either way.
         acknowledged.check(&mut store).await;
         for _ in 0..rng.random_range(1..=steps) {
@@ -169,25 +180,15 @@ async fn nothing_acknowledged_is_lost_when_later_pages_survive_at_random() {
 }
 
 #[tokio::test]
-async fn the_simulated_loss_can_fail() {
-    // Were fdatasync forgotten, the test above has to see it: here the medium is told only at the start.
+async fn without_fdatasync_the_simulated_loss_loses() {
     let dir = tempfile::tempdir().unwrap();
     let medium = Medium::default();
-    let (real, mut calls) = (medium.fsync(), 0);
-    let calls = Mutex::new(&mut calls);
-    let forgetful: Vec<u8> = {
-        let disk = open(dir.path(), real).unwrap();
-        drop(disk);
-        medium.0.lock().unwrap().clone()
-    };
-    drop(calls);
+    drop(open(dir.path(), medium.fsync()).unwrap());
+    // From here on the medium is not told of syncs: what sled's own flush is worth on its own.
     let mut store = Store::open(open(dir.path(), fdatasync()).unwrap(), Commit::Grouped).unwrap();
     append(&mut store, vec![entry(1, 0, "acknowledged")]).await.unwrap();
     let next = tempfile::tempdir().unwrap();
-    let stale = Medium(Arc::new(Mutex::new(forgetful)));
-    stale.lose_power(dir.path(), next.path(), &mut StdRng::seed_from_u64(1), 0.0);
+    medium.lose_power(dir.path(), next.path(), &mut StdRng::seed_from_u64(1), 0.0);
     let mut store = Store::open(open(next.path(), fdatasync()).unwrap(), Commit::Grouped).unwrap();
     assert_eq!(store.try_get_log_entries(..).await.unwrap(), vec![]);
-    assert_eq!(identity().member_id, 1);
-    let _ = log_id(1, 1);
 }

@@ -114,8 +114,8 @@ async fn truncation_reaches_entries_still_on_their_way_to_disk() {
 
 #[tokio::test]
 async fn appends_share_syncs() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     let dir = tempfile::tempdir().unwrap();
     let syncs = Arc::new(AtomicUsize::new(0));
     let counted = syncs.clone();
