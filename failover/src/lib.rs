@@ -1,5 +1,7 @@
 //! How a step is carried out: actuators behind small traits; and the operator's command.
 
+pub mod cli;
 pub mod config;
 pub mod dns;
 pub mod retry;
+pub mod up;

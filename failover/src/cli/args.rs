@@ -1,0 +1,215 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::output::Format;
+use crate::up;
+
+/// Watch and move services between regions.
+///
+/// Exit codes: 0 done, 1 error, 2 changes pending, 3 refused by a safety rule, 4 partly done,
+/// 5 timed out, 9 verification failed.
+#[derive(Parser)]
+#[command(name = "failover", version)]
+pub struct Cli {
+    /// Where the controllers are and who you are; `failover up` writes one.
+    #[arg(long, global = true, env = "REGENT_CONTEXT", value_name = "FILE")]
+    pub context: Option<PathBuf>,
+    #[arg(short, long, global = true, default_value = "table")]
+    pub output: Format,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Start a whole cluster on this machine: controllers, agents, sample services, DNS
+    Up(up::UpArgs),
+    /// End what `up --detach` started
+    Down(up::DownArgs),
+    /// Where every service is, and how it is
+    Status(Watched),
+    /// What is held of every region, and why
+    Regions(Watched),
+    /// Plans: list them, show one, or ask what would happen
+    Plan(PlanArgs),
+    /// Move a service as planned
+    Switchover(SwitchoverArgs),
+    /// Move a service back to its preferred region
+    Failback(FailbackArgs),
+    /// Let a plan that waits for approval go on
+    Approve(PlanVerb),
+    /// Cancel a plan before its point of no return
+    Cancel(PlanVerb),
+    /// Freeze all automation, visibly
+    Pause(WhyArgs),
+    /// Let automation run again
+    Resume,
+    /// Move everything out of a region, and nothing into it
+    Drain(RegionArgs),
+    /// Let a region take services again
+    Undrain(RegionArgs),
+    /// Why a service is where it is: rules tried, evidence, alternatives
+    Explain { service: String },
+    /// What happened, and why
+    Journal(JournalArgs),
+    /// Check, show, compare and apply regions.yml
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// The Raft group: add, remove, hand over leadership
+    Members {
+        #[command(subcommand)]
+        verb: MembersVerb,
+    },
+    /// Look for what is wrong, from here
+    Doctor,
+    /// Completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// The sample service that `up` starts
+    #[command(hide = true)]
+    SampleService(up::SampleArgs),
+}
+
+#[derive(Args)]
+pub struct Watched {
+    /// Go on showing it as it changes
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+#[derive(Args)]
+pub struct PlanArgs {
+    /// Show this plan, as `plan-3` or `3`
+    pub id: Option<String>,
+    /// What would happen if this region were lost now
+    #[arg(long, value_name = "REGION", conflicts_with = "id")]
+    pub if_lost: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Confirm {
+    /// Do not ask; needed where there is no terminal
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Return once the plan is opened, not when it has ended
+    #[arg(long)]
+    pub no_wait: bool,
+    /// For how long to wait for the plan's end
+    #[arg(long, default_value = "300", value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+#[derive(Args)]
+pub struct SwitchoverArgs {
+    pub service: String,
+    /// The region to move to; the best eligible one when left out
+    #[arg(long)]
+    pub to: Option<String>,
+    #[arg(long, default_value = "asked by an operator")]
+    pub reason: String,
+    #[command(flatten)]
+    pub confirm: Confirm,
+}
+
+#[derive(Args)]
+pub struct FailbackArgs {
+    pub service: String,
+    #[arg(long, default_value = "asked by an operator")]
+    pub reason: String,
+    #[command(flatten)]
+    pub confirm: Confirm,
+}
+
+#[derive(Args)]
+pub struct PlanVerb {
+    /// As `plan-3` or `3`
+    pub id: String,
+    #[arg(long, default_value = "asked by an operator")]
+    pub why: String,
+}
+
+#[derive(Args)]
+pub struct WhyArgs {
+    #[arg(long)]
+    pub why: String,
+}
+
+#[derive(Args)]
+pub struct RegionArgs {
+    pub region: String,
+    #[arg(long, default_value = "asked by an operator")]
+    pub why: String,
+    /// Do not ask; needed where there is no terminal
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct JournalArgs {
+    /// Only entries after this one
+    #[arg(long, default_value = "0")]
+    pub after: u64,
+    /// The newest so many
+    #[arg(short = 'n', long, default_value = "50")]
+    pub limit: u32,
+    /// Go on showing entries as they come
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Subcommand)]
+pub enum ConfigVerb {
+    /// Check a file; exit code 1 when it has errors
+    Check {
+        #[arg(default_value = "regions.yml")]
+        file: PathBuf,
+    },
+    /// Show what is in force, or a file with all defaults filled in
+    Show { file: Option<PathBuf> },
+    /// Compare a file with what is in force; exit code 2 when they differ
+    Diff {
+        #[arg(default_value = "regions.yml")]
+        file: PathBuf,
+    },
+    /// Put a file in force on every controller
+    Apply {
+        #[arg(default_value = "regions.yml")]
+        file: PathBuf,
+        #[arg(short, long)]
+        yes: bool,
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The JSON Schema of regions.yml, for editors
+    Schema,
+}
+
+#[derive(Subcommand)]
+pub enum MembersVerb {
+    List,
+    /// Add a controller that runs already; it catches up first
+    Add {
+        id: u64,
+        #[arg(long)]
+        region: String,
+        /// Its gRPC address, host:port
+        #[arg(long)]
+        grpc: String,
+        #[arg(long)]
+        witness: bool,
+    },
+    Remove {
+        id: u64,
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Hand leadership to another member
+    HandOver,
+}

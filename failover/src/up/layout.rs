@@ -1,0 +1,107 @@
+//! Who runs where: ports and folders, the same at every start.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use decision::config::Config;
+use decision::name::{AgentId, RegionName};
+
+use crate::cli::exit::Failure;
+
+/// Ports a region takes: up to four controllers with two each, then up to four agents with two.
+const PORTS_A_REGION: u16 = 20;
+const AGENTS_FROM: u16 = 8;
+const MOST_OF_A_KIND: u16 = 4;
+/// From the base port to the port of the sample services, which differ by address.
+const SERVICE_PORT: u16 = 19;
+
+pub struct Layout {
+    pub regions: Vec<RegionLayout>,
+}
+
+pub struct RegionLayout {
+    pub name: RegionName,
+    pub witness: bool,
+    pub controllers: Vec<ControllerLayout>,
+    pub agents: Vec<AgentLayout>,
+    /// Where its sample service listens; a witness has none.
+    pub service: Option<SocketAddr>,
+    /// An address of the same service by IPv6 is not given: AAAA records point to ::1.
+    pub data_dir: PathBuf,
+}
+
+pub struct ControllerLayout {
+    pub member: u64,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    pub data_dir: PathBuf,
+}
+
+pub struct AgentLayout {
+    pub id: AgentId,
+    pub dns: SocketAddr,
+    pub data_dir: PathBuf,
+}
+
+impl Layout {
+    /// `data_dir` must be absolute.
+    pub fn new(config: &Config, data_dir: &std::path::Path, base_port: u16) -> Result<Layout, Failure> {
+        let needed = PORTS_A_REGION * config.regions.len() as u16;
+        if base_port.checked_add(needed).is_none() || config.regions.len() > 20 {
+            return Err(Failure::error(format!(
+                "--base-port {base_port}: {} regions need {needed} ports from there, and ports end at 65535",
+                config.regions.len()
+            )));
+        }
+        let mut member = 0;
+        let mut regions = Vec::new();
+        for (n, region) in (0_u16..).zip(&config.regions) {
+            if region.controllers > MOST_OF_A_KIND || region.agents > MOST_OF_A_KIND {
+                return Err(Failure::error(format!(
+                    "{}: on one machine a region runs at most {MOST_OF_A_KIND} controllers and as many agents",
+                    region.name
+                )));
+            }
+            let port = |offset: u16| loopback(base_port + n * PORTS_A_REGION + offset);
+            let folder = data_dir.join(region.name.as_str());
+            let controllers = (0..region.controllers)
+                .map(|k| {
+                    member += 1;
+                    ControllerLayout {
+                        member,
+                        grpc: port(2 * k),
+                        http: port(2 * k + 1),
+                        data_dir: folder.join(format!("controller-{member}")),
+                    }
+                })
+                .collect();
+            let agents = (0..region.agents)
+                .map(|k| AgentLayout {
+                    id: AgentId::new(region.name.clone(), k + 1),
+                    dns: port(AGENTS_FROM + 2 * k),
+                    data_dir: folder.join(format!("agent-{}", k + 1)),
+                })
+                .collect();
+            let address = Ipv4Addr::new(127, 0, 1, n as u8 + 1);
+            let service =
+                (!region.witness).then(|| SocketAddr::new(IpAddr::V4(address), base_port + SERVICE_PORT));
+            regions.push(RegionLayout {
+                name: region.name.clone(),
+                witness: region.witness,
+                controllers,
+                agents,
+                service,
+                data_dir: folder,
+            });
+        }
+        Ok(Layout { regions })
+    }
+
+    pub fn controllers(&self) -> impl Iterator<Item = (&RegionLayout, &ControllerLayout)> {
+        self.regions.iter().flat_map(|region| region.controllers.iter().map(move |one| (region, one)))
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
