@@ -1,0 +1,138 @@
+//! A whole controller, from its settings to its end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use wire::connect::{ChannelOptions, channel};
+use wire::host::Host;
+use wire::listen::{HandshakeLimits, TlsListener};
+use wire::proto::regent::v1::agents_server::AgentsServer;
+use wire::proto::regent::v1::members_server::MembersServer;
+use wire::proto::regent::v1::operator_server::OperatorServer;
+use wire::serve::{ServeLimits, serve, serve_plain};
+use wire::tls::{Credentials, Expect};
+
+use crate::authorize::Authorize;
+use crate::controller::{Controller, MESSAGE_MAX};
+use crate::documents::Faces;
+use crate::freshness;
+use crate::grpc::agents::Agents;
+use crate::grpc::members::Members;
+use crate::grpc::operator::Operator;
+use crate::http;
+use crate::leader;
+use crate::raft::{self, Dial, Member, MembersError};
+
+/// A leader that stops hands over first.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);
+const CREDENTIALS_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+/// Messages of an agent, an operator: a configuration at the most.
+const CALLER_MESSAGE_MAX: usize = 4 * 1024 * 1024;
+
+pub struct Settings {
+    pub raft: raft::Settings,
+    pub region: String,
+    /// `host:port`: gRPC and the API, over mutual TLS.
+    pub grpc_listen: String,
+    /// `host:port`: the public status page, for anybody.
+    pub http_listen: String,
+    /// The first members, by id. Every one of them is told the same; one that has a log keeps it.
+    pub initial_members: BTreeMap<u64, Member>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Raft(#[from] raft::StartError),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: String, error: io::Error },
+    #[error("the group could not be formed: {0}")]
+    Members(#[from] MembersError),
+}
+
+/// Runs until `shutdown`.
+///
+/// # Errors
+/// It did not start; see [`StartError`].
+pub async fn run(
+    settings: Settings,
+    host: Host,
+    credentials: Credentials,
+    shutdown: CancellationToken,
+) -> Result<(), StartError> {
+    let listen = async |address: &str| {
+        let failed = |error| StartError::Listen { address: address.to_owned(), error };
+        host.network.bind(address).await.map_err(failed)
+    };
+    // What is taken is found out before anything starts.
+    let grpc = listen(&settings.grpc_listen).await?;
+    let public = listen(&settings.http_listen).await?;
+
+    let node = raft::start(settings.raft, dial(&host, &credentials)).await?;
+    let controller = Controller::new(node.clone(), host.clone(), credentials.clone(), settings.region);
+    // Sessions end first, so that agents go elsewhere; then this member hands over; then it falls silent.
+    let serving = CancellationToken::new();
+    let leading = CancellationToken::new();
+    let routes = routes(&controller, shutdown.clone());
+    let listener = TlsListener::new(grpc, credentials.clone(), HandshakeLimits::default());
+    let servers = tokio::spawn(serve(listener, routes, ServeLimits::peers(), serving.clone()));
+    let faces = http::public(http_backend(&controller));
+    let public = tokio::spawn(serve_plain(public, faces, ServeLimits::public(), serving.clone()));
+    let leader = tokio::spawn(leader::run(controller.clone(), leading.clone()));
+    let background = [
+        tokio::spawn(freshness::follow(controller.clone())),
+        tokio::spawn(freshness::confirm(controller.clone())),
+        tokio::spawn(async move { credentials.watch(CREDENTIALS_LOOKED_AT_EVERY).await }),
+    ];
+
+    if !settings.initial_members.is_empty() && node.initialize(settings.initial_members).await? {
+        tracing::info!("a new cluster was formed");
+    }
+    shutdown.cancelled().await;
+    tracing::info!("stopping");
+    node.shutdown(HAND_OVER_WITHIN).await;
+    leading.cancel();
+    serving.cancel();
+    for task in background {
+        task.abort();
+    }
+    for task in [servers, public, leader] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a part did not end cleanly");
+        }
+    }
+    Ok(())
+}
+
+fn dial(host: &Host, credentials: &Credentials) -> Dial {
+    let (host, credentials) = (host.clone(), credentials.clone());
+    Arc::new(move |id, member: &Member| {
+        channel(&host, &credentials, &member.grpc, Expect::Member(id), ChannelOptions::default())
+    })
+}
+
+/// All that is served over mutual TLS, behind the one table of who may call what.
+fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) -> Authorize<axum::Router> {
+    let members = MembersServer::new(Members(controller.clone()))
+        .max_decoding_message_size(MESSAGE_MAX)
+        .max_encoding_message_size(MESSAGE_MAX);
+    let agents = AgentsServer::new(Agents { controller: controller.clone(), shutdown })
+        .max_decoding_message_size(CALLER_MESSAGE_MAX);
+    let operator =
+        OperatorServer::new(Operator(controller.clone())).max_decoding_message_size(CALLER_MESSAGE_MAX);
+    let mut grpc = Routes::builder();
+    grpc.add_service(controller.node.service())
+        .add_service(members)
+        .add_service(agents)
+        .add_service(operator);
+    let router = grpc.routes().into_axum_router().merge(http::private(http_backend(controller)));
+    Authorize(router)
+}
+
+fn http_backend(controller: &Arc<Controller>) -> Arc<dyn http::Backend> {
+    Arc::new(Faces(controller.clone()))
+}
