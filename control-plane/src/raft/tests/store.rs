@@ -1,6 +1,7 @@
 //! openraft's own suite, and what it does not ask.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::entry::RaftEntry;
@@ -9,7 +10,9 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, StorageError};
 
+use super::super::disk::{Disk, Op, Table};
 use super::super::log_store::Store;
+use super::super::memory_disk::MemoryDisk;
 use super::super::state_machine::StateMachine;
 use super::super::types::{Entry, LogId, Proposal, TypeConfig};
 use super::super::writer::Commit;
@@ -31,9 +34,33 @@ async fn openraft_suite() {
     Suite::test_all(Fresh(Commit::Grouped)).await.unwrap();
 }
 
+struct InMemory;
+
+impl StoreBuilder<TypeConfig, Store, StateMachine> for InMemory {
+    async fn build(&self) -> Result<((), Store, StateMachine), StorageError<TypeConfig>> {
+        let store = Store::open(Arc::new(MemoryDisk::default()), Commit::Inline).unwrap();
+        let (machine, _) = StateMachine::new(store.clone());
+        Ok(((), store, machine))
+    }
+}
+
 #[tokio::test]
-async fn openraft_suite_inline() {
-    Suite::test_all(Fresh(Commit::Inline)).await.unwrap();
+async fn openraft_suite_as_simulated() {
+    Suite::test_all(InMemory).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_in_memory_loses_what_was_not_synced() {
+    let disk = MemoryDisk::default();
+    let mut store = Store::open(Arc::new(disk.clone()), Commit::Inline).unwrap();
+    append(&mut store, vec![entry(1, 0, "kept"), entry(1, 1, "kept")]).await.unwrap();
+    let mut key = 2u64.to_be_bytes().to_vec();
+    key.extend([0, 0]);
+    disk.write(vec![Op::Put(Table::Log, key, vec![0])]).unwrap();
+    assert_eq!(disk.unsynced(), 1);
+    disk.lose_power(0);
+    let mut store = Store::open(Arc::new(disk), Commit::Inline).unwrap();
+    assert_eq!(store.try_get_log_entries(..).await.unwrap().len(), 2);
 }
 
 pub(super) fn log_id(term: u64, index: u64) -> LogId {
@@ -114,7 +141,6 @@ async fn truncation_reaches_entries_still_on_their_way_to_disk() {
 
 #[tokio::test]
 async fn appends_share_syncs() {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     let dir = tempfile::tempdir().unwrap();
     let syncs = Arc::new(AtomicUsize::new(0));
@@ -144,7 +170,6 @@ async fn appends_share_syncs() {
 
 #[tokio::test]
 async fn a_failed_sync_is_never_acknowledged_nor_anything_after_it() {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     let dir = tempfile::tempdir().unwrap();
     let broken = Arc::new(AtomicBool::new(false));
