@@ -21,7 +21,7 @@ fn root(name: &str) -> PathBuf {
 /// Compares with a file; under `BLESS=1` writes it instead.
 fn assert_file(path: &Path, actual: &str) {
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(path, actual).unwrap();
+        std::fs::write(path, actual).expect("the data folder can be written");
         return;
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();

@@ -3,6 +3,8 @@
 //! Two rounds, each reporting all it finds: first the shape (syntax, keys, types, words), then
 //! the meaning (names that do not exist, contradictions), which needs a file of the right shape.
 
+mod address;
+mod collection;
 mod convert;
 mod diff;
 mod model;

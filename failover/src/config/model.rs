@@ -1,22 +1,15 @@
 //! `regions.yml` as it is written. The JSON Schema, for editors and for the loader's own checks,
 //! is made from these types; their comments are what an editor shows.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize as DeriveDeserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-
-use super::scalar::{
-    Endpoint, Fault, HostPort, NameInDns, Percent, RegionWord, Scalar, ServiceWord, StatusRange, Time,
-    TimeOrZero, Ttl, WebUrl,
-};
+use super::address::{Endpoint, HostPort, NameInDns, WebUrl};
+use super::collection::{OneOrMany, Ordered, TierRef};
+use super::scalar::{Percent, RegionWord, ServiceWord, StatusRange, Time, TimeOrZero, Ttl};
 
 /// Regent's configuration: the regions, what they host, and when to move it. Only `regions` is required.
-#[derive(Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "regions.yml")]
 pub(super) struct File {
@@ -38,7 +31,7 @@ pub(super) struct File {
 }
 
 /// A failure domain.
-#[derive(Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Region {
     /// Its name, as commands and DNS values use it; the label unless given.
@@ -64,7 +57,7 @@ pub(super) struct Region {
 }
 
 /// When to fail over, how often, and how to come back.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Strategy {
     /// A set of timings that fits together; whatever is not set is taken from it. Default: balanced.
@@ -91,7 +84,7 @@ pub(super) struct Strategy {
     pub(super) gradual_shift: Option<GradualShift>,
 }
 
-#[derive(Clone, Copy, Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Profile {
     /// For links up to 300 ms round trip, and noisy hosts; detects within 30s.
@@ -102,7 +95,7 @@ pub(super) enum Profile {
     Fast,
 }
 
-#[derive(Clone, Copy, Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Failback {
     /// A plan stands ready; a person starts it.
@@ -112,7 +105,7 @@ pub(super) enum Failback {
 }
 
 /// Blast radius: how many automatic moves a window of time may see.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Moves {
     /// Of one service. Default: 3.
@@ -124,7 +117,7 @@ pub(super) struct Moves {
 }
 
 /// How a planned move to a smaller region goes in stages.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GradualShift {
     /// Share of the traffic at the target after each stage; rising, the last 100%. Default: 25%, 50%, 100%.
@@ -135,7 +128,7 @@ pub(super) struct GradualShift {
 }
 
 /// How often every target is checked, unless a service says otherwise.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HealthDefaults {
     /// Between two probes of one target. Default: of the profile.
@@ -158,7 +151,7 @@ pub(super) struct HealthDefaults {
 }
 
 /// What moves as one: its records, its objective, its checks.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
     /// The name of a tier, or an objective of its own. Default: standard.
@@ -174,7 +167,7 @@ pub(super) struct Service {
 }
 
 /// How long a service may be away, and how much of it may be lost.
-#[derive(Clone, Copy, Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tier {
     /// Recovery time objective.
@@ -184,7 +177,7 @@ pub(super) struct Tier {
 }
 
 /// One name and type.
-#[derive(Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
     pub(super) name: NameInDns,
@@ -201,7 +194,7 @@ pub(super) struct Record {
     pub(super) weights: Option<Ordered<u8>>,
 }
 
-#[derive(Clone, Copy, Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub(super) enum RecordType {
     A,
     #[serde(rename = "AAAA")]
@@ -213,7 +206,7 @@ pub(super) enum RecordType {
 }
 
 /// One health check, made in every region that hosts the service.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Check {
     /// Default: http.
@@ -256,7 +249,7 @@ pub(super) struct Check {
     pub(super) unhealthy_threshold: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CheckKind {
     #[default]
@@ -270,14 +263,14 @@ pub(super) enum CheckKind {
 }
 
 /// Who serves the DNS zones.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dns {
     /// By the zone's name. A zone not listed is served by Regent itself.
     pub(super) zones: Option<Ordered<Option<Zone>>>,
 }
 
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Zone {
     /// Default: embedded.
@@ -292,7 +285,7 @@ pub(super) struct Zone {
     pub(super) secondaries: Option<Vec<HostPort>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Provider {
     /// Regent's own authoritative server in every agent.
@@ -303,7 +296,7 @@ pub(super) enum Provider {
 }
 
 /// A TSIG key (RFC 8945). The secret itself never stands in this file.
-#[derive(Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tsig {
     /// The key's name at the server.
@@ -316,7 +309,7 @@ pub(super) struct Tsig {
     pub(super) secret_env: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, DeriveDeserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 pub(super) enum TsigAlgorithm {
     #[serde(rename = "hmac-sha256")]
     HmacSha256,
@@ -327,153 +320,11 @@ pub(super) enum TsigAlgorithm {
 }
 
 /// How the public status page presents itself.
-#[derive(Debug, Default, DeriveDeserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusPage {
     /// Its title. Default: Regent.
     pub(super) name: Option<String>,
     /// Where the public finds it.
     pub(super) url: Option<WebUrl>,
-}
-
-/// A mapping in the order of the file.
-#[derive(Debug)]
-pub(super) struct Ordered<T>(pub(super) Vec<(String, T)>);
-
-impl<T> Default for Ordered<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Entries<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
-            type Value = Ordered<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Ordered(entries))
-            }
-        }
-        from.deserialize_map(Entries(PhantomData))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for Ordered<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("MapOf{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<T>() })
-    }
-}
-
-/// `a` or `[a, b]`.
-#[derive(Debug)]
-pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
-
-/// What can be read from a plain word.
-pub(super) trait Word: Sized {
-    fn word(text: &str) -> Result<Self, Fault>;
-}
-
-impl Word for String {
-    fn word(text: &str) -> Result<Self, Fault> {
-        Ok(text.to_owned())
-    }
-}
-
-impl Word for StatusRange {
-    fn word(text: &str) -> Result<Self, Fault> {
-        Self::parse(text)
-    }
-}
-
-impl<'de, T: Word + Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Items<T>(PhantomData<T>);
-        impl<'de, T: Word + Deserialize<'de>> Visitor<'de> for Items<T> {
-            type Value = OneOrMany<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one value or a list")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::word(text).map(|item| OneOrMany(vec![item])).map_err(|fault| E::custom(fault.message))
-            }
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
-                self.visit_str(&number.to_string())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                if items.is_empty() { Err(A::Error::custom("an empty list")) } else { Ok(OneOrMany(items)) }
-            }
-        }
-        from.deserialize_any(Items(PhantomData))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("OneOrMany{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let item = generator.subschema_for::<T>();
-        json_schema!({ "anyOf": [item.clone(), { "type": "array", "items": item, "minItems": 1 }] })
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum TierRef {
-    Named(String),
-    Own(Tier),
-}
-
-impl<'de> Deserialize<'de> for TierRef {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = TierRef;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a tier, or {rto, rpo}")
-            }
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(TierRef::Named(name.to_owned()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Tier::deserialize(MapAccessDeserializer::new(map)).map(TierRef::Own)
-            }
-        }
-        from.deserialize_any(Either)
-    }
-}
-
-impl JsonSchema for TierRef {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "TierRef".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "string" }, generator.subschema_for::<Tier>()] })
-    }
 }

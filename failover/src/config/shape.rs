@@ -78,7 +78,7 @@ impl<'a> Walk<'a> {
                 None => debug_assert!(false, "the schema names {kind}, which no scalar is"),
             }
             if !types(schema).contains(&type_of(node)) {
-                return self.wrong_type(schema, node, node.at, place);
+                self.wrong_type(schema, node, node.at, place);
             }
         } else if let Value::Number(number) = &node.value {
             let bound = |key: &str| schema[key].as_f64();

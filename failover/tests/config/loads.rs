@@ -63,6 +63,28 @@ fn the_schema_file_is_current() {
 }
 
 #[test]
+fn the_examples_of_the_document_load() {
+    const REGIONS: &str = "\
+regions:
+  primary: {name: us-east-1, endpoints: [http://127.0.1.1:80], services: [app], jurisdiction: EU}
+  secondary: {name: eu-west-1, endpoints: [http://127.0.1.2:80], services: [app], jurisdiction: EU}
+  third: {name: eu-north-1, witness: true}
+tiers: {critical: {rto: 2m, rpo: 0s}}
+";
+    let document = std::fs::read_to_string(root("docs/CONFIGURATION.md")).unwrap();
+    let examples: Vec<&str> =
+        document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let whole = example.starts_with("regions:");
+        let text = if whole { example.to_owned() } else { format!("{REGIONS}{example}") };
+        let loaded =
+            config::parse("docs/CONFIGURATION.md", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(loaded.warnings, [], "{}", config::to_text(&loaded.warnings));
+    }
+}
+
+#[test]
 fn a_label_and_a_name_are_the_same_region() {
     let text = std::fs::read_to_string(root("regions.yml")).unwrap();
     let labelled = text

@@ -203,12 +203,7 @@ pub fn is_host_name(text: &str) -> bool {
 }
 
 /// One owner for each name and type; a CNAME stands alone (RFC 1034, 3.6.2).
-fn beside<'a>(
-    record: &'a DnsRecord,
-    at: &Place,
-    here: &mut Vec<(RecordType, Place)>,
-    found: &mut Vec<Finding>,
-) {
+fn beside(record: &DnsRecord, at: &Place, here: &mut Vec<(RecordType, Place)>, found: &mut Vec<Finding>) {
     for (other, place) in here.iter() {
         let message = if *other == record.rtype {
             format!("{} has two sets of this type", record.name)

@@ -9,8 +9,10 @@ use decision::config::{Check, Config, Probe, Region, Timings};
 use decision::name::{CheckId, DnsName, RegionName, ServiceName};
 
 use super::{Origin, Origins, by_region, model, records};
+use crate::config::address::{HostPort, url};
+use crate::config::collection::OneOrMany;
 use crate::config::model::CheckKind;
-use crate::config::scalar::{HostPort, Scalar as _, url};
+use crate::config::scalar::Scalar as _;
 
 /// Ten times what one agent is built for.
 const CHECKS_MAX: usize = 100_000;
@@ -47,7 +49,7 @@ impl Defaults {
     }
 }
 
-fn statuses(written: model::OneOrMany<super::super::scalar::StatusRange>) -> Vec<(u16, u16)> {
+fn statuses(written: OneOrMany<super::super::scalar::StatusRange>) -> Vec<(u16, u16)> {
     written.0.into_iter().map(|range| (range.0, range.1)).collect()
 }
 

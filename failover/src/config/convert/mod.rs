@@ -15,6 +15,7 @@ use decision::config::{
 };
 use decision::name::{CheckId, RegionName, ServiceName};
 
+use super::collection::{Ordered, TierRef};
 use super::model;
 
 /// Beyond, an agent could not keep its intervals, nor the log its entries small.
@@ -208,7 +209,7 @@ fn convert_strategy(strategy: model::Strategy, instead: Option<Profile>) -> Stra
 
 const STANDARD: &str = "standard";
 
-fn tiers(written: model::Ordered<model::Tier>) -> BTreeMap<String, Tier> {
+fn tiers(written: Ordered<model::Tier>) -> BTreeMap<String, Tier> {
     let standard =
         Tier { name: STANDARD.to_owned(), rto: Duration::from_secs(300), rpo: Duration::from_secs(60) };
     let mut tiers = BTreeMap::from([(STANDARD.to_owned(), standard)]);
@@ -219,16 +220,16 @@ fn tiers(written: model::Ordered<model::Tier>) -> BTreeMap<String, Tier> {
 }
 
 fn tier(
-    written: Option<model::TierRef>,
+    written: Option<TierRef>,
     tiers: &BTreeMap<String, Tier>,
     at: &Place,
     findings: &mut Vec<Finding>,
 ) -> Tier {
     let name = match written {
-        Some(model::TierRef::Own(tier)) => {
+        Some(TierRef::Own(tier)) => {
             return Tier { name: "own".to_owned(), rto: tier.rto.0, rpo: tier.rpo.0 };
         }
-        Some(model::TierRef::Named(name)) => name,
+        Some(TierRef::Named(name)) => name,
         None => STANDARD.to_owned(),
     };
     if let Some(tier) = tiers.get(&name) {
@@ -259,7 +260,7 @@ fn resolve(regions: &[Region], word: &str) -> RegionName {
 /// Resolves the keys of a mapping, and says so when a region stands there under both its names.
 fn by_region<T>(
     regions: &[Region],
-    written: model::Ordered<T>,
+    written: Ordered<T>,
     at: &Place,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<RegionName, T> {

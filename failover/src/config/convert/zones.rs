@@ -9,7 +9,8 @@ use decision::name::DnsName;
 
 use super::model;
 use super::records::lies_in;
-use crate::config::scalar::{NameInDns, Scalar as _};
+use crate::config::address::NameInDns;
+use crate::config::scalar::Scalar as _;
 
 pub(super) fn convert(written: model::Dns, findings: &mut Vec<Finding>) -> BTreeMap<DnsName, ZoneConfig> {
     let mut zones = BTreeMap::new();
