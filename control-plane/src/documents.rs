@@ -100,7 +100,7 @@ fn document(controller: &Controller, state: &State, query: &Query) -> Result<Vec
             json(&JournalPage { entries, last_seq, intact: state.journal.verify().is_ok() })
         }
         Query::Config => {
-            json(&ConfigDocument { generation: state.config_generation, config: state.config.clone() })
+            json(&ConfigDocument { generation: state.config_generation, config: state.config.as_deref().cloned() })
         }
         Query::Incidents => json(&state.incidents),
         Query::IfLost { .. } | Query::Explain { .. } => {

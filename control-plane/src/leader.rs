@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::Controller;
-use crate::raft::{ProposeError, StatusWatch};
+use crate::raft::ProposeError;
 
 /// Longest time without a look, whatever the rules asked for.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
