@@ -1,3 +1,23 @@
 //! Who watches and acts in a region: probes, evidence, goals, actuators and authoritative DNS.
+//!
+//! `watch` probes and writes what it found into the `book`; `session` tells it to a controller, and
+//! brings `goals`; `act` carries out their steps, and `zones` hands their zones to `dns`.
 
+pub mod act;
+pub mod book;
+pub mod contact;
 pub mod dns;
+pub mod goals;
+mod http;
+pub mod metrics;
+pub mod outbox;
+pub mod probe;
+mod run;
+pub mod session;
+pub mod sick;
+pub mod store;
+pub mod threshold;
+pub mod watch;
+mod zones;
+
+pub use run::{Settings, run};

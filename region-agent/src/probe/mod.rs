@@ -1,0 +1,87 @@
+//! One look at one target, by the kind of its check. Each says in a few words why it failed.
+
+mod command;
+mod dns;
+mod grpc;
+mod http;
+mod open;
+mod pool;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::io;
+use std::time::Duration;
+
+use decision::config::{Check, Probe};
+use tokio::time::Instant;
+use wire::host::Host;
+
+use open::Opener;
+pub use tls::Roots;
+
+/// Reasons are cut to this many characters.
+const REASON_MAX_CHARS: usize = 160;
+
+/// Probes of all kinds, with the connections they use again.
+pub struct Prober {
+    host: Host,
+    opener: Opener,
+    http: pool::Pool,
+    grpc: grpc::Channels,
+}
+
+impl Prober {
+    /// `roots` are whom https and grpc targets are to be certified by.
+    pub fn new(host: Host, roots: Roots) -> Prober {
+        let opener = Opener::new(host.network.clone(), roots);
+        Prober { host, opener, http: pool::Pool::default(), grpc: grpc::Channels::default() }
+    }
+
+    /// Looks once, for at most `within`.
+    ///
+    /// # Errors
+    /// Why the target did not pass, for a person to read.
+    pub async fn probe(&self, check: &Check, within: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + within;
+        let looked = async {
+            match &check.probe {
+                Probe::Http { url, expect_status, expect_body } => {
+                    http::probe(self, url, expect_status, expect_body.as_deref(), deadline).await
+                }
+                Probe::Tcp { address } => tcp::probe(&self.opener, address).await,
+                Probe::Dns { server, name, rtype, expect } => {
+                    dns::probe(&self.host, server, name, *rtype, expect, deadline).await
+                }
+                Probe::Grpc { url, service } => grpc::probe(self, url, service).await,
+                Probe::Command { argv } => command::probe(argv, deadline).await,
+            }
+        };
+        let result = match tokio::time::timeout_at(deadline, looked).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("no answer within {}", decision::time::Human(within))),
+        };
+        result.map_err(|reason| cut(&reason))
+    }
+}
+
+/// One line of bounded length, without what could garble a terminal.
+fn cut(reason: &str) -> String {
+    let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    line.take(REASON_MAX_CHARS).collect()
+}
+
+/// An error of the network in the words that people know.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => "connection broken".to_owned(),
+        io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
+        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        _ => wire::tls::reason(error),
+    }
+}

@@ -1,0 +1,75 @@
+//! The one long-lived stream to a controller: hello, heartbeats, evidence, results of steps out;
+//! goals and acknowledgements in. When it fails, or its controller knows no leader, another one is
+//! tried.
+
+mod stream;
+mod turns;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use decision::command::AgentInfo;
+use decision::name::AgentId;
+use tokio_util::sync::CancellationToken;
+use wire::host::Host;
+use wire::tls::Credentials;
+
+use crate::book::Book;
+use crate::contact::{Contact, Noted};
+use crate::goals::Goals;
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use turns::Turns;
+
+/// What the session works with.
+pub struct Session {
+    pub host: Host,
+    pub credentials: Credentials,
+    /// `host:port`, those of the own region first.
+    pub controllers: Vec<String>,
+    pub agent: AgentId,
+    pub info: AgentInfo,
+    pub goals: Arc<Goals>,
+    pub book: Arc<Book>,
+    pub outbox: Arc<Outbox>,
+    pub contact: Arc<Contact>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Holds a session with some controller, whenever there is one, until `stop`.
+pub async fn run(session: Session, stop: CancellationToken) {
+    let network = Noted { network: Arc::clone(&session.host.network), contact: Arc::clone(&session.contact) };
+    let host = Host { network: Arc::new(network), ..session.host.clone() };
+    let mut turns = Turns::new(session.controllers.len());
+    loop {
+        let turn = turns.next(&*session.host.random);
+        let Some(address) = session.controllers.get(turn.controller) else {
+            // None is configured: watching and DNS go on by what is on disk.
+            return stop.cancelled().await;
+        };
+        let attempt = async {
+            tokio::time::sleep(turn.pause).await;
+            stream::hold(&session, &host, address).await
+        };
+        let ended = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            ended = attempt => ended,
+        };
+        session.metrics.session_open.set(0);
+        match ended.was_acknowledged {
+            true => {
+                tracing::warn!(controller = %address, why = ended.why, "session ended; trying another controller")
+            }
+            false => {
+                tracing::debug!(controller = %address, why = ended.why, "no session; trying another controller")
+            }
+        }
+        turns.ended(turn.controller, ended.was_acknowledged);
+    }
+}
+
+/// Enough for TCP and TLS on links as slow as the heartbeat was chosen for.
+fn connect_timeout(heartbeat: Duration) -> Duration {
+    (heartbeat * 4).clamp(Duration::from_millis(500), Duration::from_secs(3))
+}

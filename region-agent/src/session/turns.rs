@@ -1,0 +1,95 @@
+//! Which controller to try next, and after how long.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use wire::host::Random;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// All controllers once without a pause; then pauses that grow, until one has acknowledged again.
+#[derive(Debug)]
+pub(super) struct Turns {
+    controllers: usize,
+    queue: VecDeque<usize>,
+    rounds: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Index into those configured.
+    pub(super) controller: usize,
+    /// To wait before.
+    pub(super) pause: Duration,
+}
+
+impl Turns {
+    pub(super) fn new(controllers: usize) -> Turns {
+        Turns { controllers, queue: (0..controllers).collect(), rounds: 0 }
+    }
+
+    pub(super) fn next(&mut self, random: &dyn Random) -> Turn {
+        let mut pause = Duration::ZERO;
+        if self.queue.is_empty() {
+            self.queue.extend(0..self.controllers);
+            let longest = (FIRST_PAUSE * 2_u32.saturating_pow(self.rounds)).min(LONGEST_PAUSE);
+            self.rounds = (self.rounds + 1).min(16);
+            let half_us = longest.as_micros() as u64 / 2;
+            pause = Duration::from_micros(half_us + random.below(half_us + 1));
+        }
+        Turn { controller: self.queue.pop_front().unwrap_or(usize::MAX), pause }
+    }
+
+    /// A stream to this controller ended. If it had worked, the search begins anew with all others,
+    /// those of the own region first.
+    pub(super) fn ended(&mut self, controller: usize, was_acknowledged: bool) {
+        if was_acknowledged {
+            self.rounds = 0;
+            self.queue = (0..self.controllers).filter(|other| *other != controller).collect();
+            self.queue.push_back(controller);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::host::SeededRandom;
+
+    use super::*;
+
+    #[test]
+    fn all_are_tried_at_once_and_then_with_growing_pauses() {
+        let random = SeededRandom::new(1);
+        let mut turns = Turns::new(3);
+        let mut pauses = Vec::new();
+        for round in 0..8 {
+            for expected in 0..3 {
+                let turn = turns.next(&random);
+                assert_eq!(turn.controller, expected);
+                assert_eq!(turn.pause.is_zero(), round == 0 || expected > 0);
+                pauses.extend((!turn.pause.is_zero()).then_some(turn.pause.as_millis()));
+                turns.ended(turn.controller, false);
+            }
+        }
+        assert!((25..=50).contains(&pauses[0]) && (500..=1_000).contains(&pauses[6]), "{pauses:?}");
+    }
+
+    #[test]
+    fn after_a_session_the_others_come_first_without_a_pause() {
+        let random = SeededRandom::new(1);
+        let mut turns = Turns::new(3);
+        for _ in 0..5 {
+            turns.next(&random);
+        }
+        turns.ended(1, true);
+        let order: Vec<_> = (0..3).map(|_| turns.next(&random)).collect();
+        assert_eq!(order, [0, 2, 1].map(|controller| Turn { controller, pause: Duration::ZERO }));
+        assert!(!turns.next(&random).pause.is_zero());
+    }
+
+    #[test]
+    fn with_no_controller_there_is_none_to_try() {
+        assert_eq!(Turns::new(0).next(&SeededRandom::new(1)).controller, usize::MAX);
+    }
+}
