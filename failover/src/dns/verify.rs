@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use decision::dns::RecordSet;
 use decision::name::DnsName;
+use futures::StreamExt as _;
 use futures::future::join_all;
+use futures::stream;
 use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::{DnsError as NetDnsError, NetError};
 use hickory_proto::op::ResponseCode;
@@ -52,6 +54,9 @@ impl Verification {
     }
 }
 
+/// Of one server.
+const QUESTIONS_AT_A_TIME: usize = 8;
+
 /// Asks all `servers` (`host:port`) side by side, each within `timeout` a question.
 pub async fn verify(
     servers: &[String],
@@ -78,6 +83,17 @@ pub async fn verify(
     Ok(Verification { servers, ttl_tail_s })
 }
 
+/// One question, with what it was about.
+async fn ask_one<'q>(
+    resolver: &TokioResolver,
+    owner: &'q Name,
+    want: &'q RrSet,
+    timeout: Duration,
+) -> (&'q Name, &'q RrSet, Result<Option<RrSet>, String>) {
+    let answer = tokio::time::timeout(timeout, ask(resolver, owner, want.rtype)).await;
+    (owner, want, answer.unwrap_or_else(|_| Err("no answer in time".into())))
+}
+
 async fn ask_server(server: &str, questions: &[(Name, &RrSet)], timeout: Duration) -> Finding {
     let unreachable = |why: String| Finding::Unreachable { why };
     let address = match tokio::time::timeout(timeout, address(server)).await {
@@ -89,10 +105,12 @@ async fn ask_server(server: &str, questions: &[(Name, &RrSet)], timeout: Duratio
         Ok(resolver) => resolver,
         Err(error) => return unreachable(error.to_string()),
     };
+    let asked: Vec<_> = questions.iter().map(|(owner, want)| ask_one(&resolver, owner, want, timeout)).collect();
+    let mut answers = stream::iter(asked).buffered(QUESTIONS_AT_A_TIME);
     let mut says = Vec::new();
     let mut ttl_s = 0;
-    for (owner, want) in questions {
-        match ask(&resolver, owner, want.rtype).await {
+    while let Some((owner, want, answer)) = answers.next().await {
+        match answer {
             Err(why) => return unreachable(why),
             Ok(Some(said)) if said.says_the_same(want) => {}
             Ok(Some(said)) => {
@@ -131,27 +149,32 @@ fn resolver(server: SocketAddr, timeout: Duration) -> Result<TokioResolver, NetE
 /// What it says of one name and type; a CNAME when that stands there instead.
 async fn ask(resolver: &TokioResolver, owner: &Name, rtype: RecordType) -> Result<Option<RrSet>, String> {
     let said = lookup(resolver, owner, rtype).await;
-    if matches!(said, Ok(Some(_))) || rtype == RecordType::CNAME {
-        return said;
-    }
-    // The resolver follows an alias to where this server may have no say, and then tells only
-    // of that: so the alias is asked for itself.
-    match lookup(resolver, owner, RecordType::CNAME).await {
-        Ok(Some(alias)) => Ok(Some(alias)),
-        _ => said,
+    match said {
+        // The resolver follows an alias to where this server may have no say, and then tells only
+        // of that: so the alias is asked for itself.
+        Ok(None) | Err(NetError::Dns(_)) if rtype != RecordType::CNAME => {
+            match lookup(resolver, owner, RecordType::CNAME).await {
+                Ok(Some(alias)) => Ok(Some(alias)),
+                _ => said.map_err(|error| error.to_string()),
+            }
+        }
+        said => said.map_err(|error| error.to_string()),
     }
 }
 
-async fn lookup(resolver: &TokioResolver, owner: &Name, rtype: RecordType) -> Result<Option<RrSet>, String> {
+async fn lookup(
+    resolver: &TokioResolver,
+    owner: &Name,
+    rtype: RecordType,
+) -> Result<Option<RrSet>, NetError> {
     let lookup = match resolver.lookup(owner.clone(), rtype).await {
         Ok(lookup) => lookup,
-        Err(NetError::Dns(NetDnsError::NoRecordsFound(none))) => {
-            return match none.response_code {
-                ResponseCode::NoError | ResponseCode::NXDomain => Ok(None),
-                rcode => Err(format!("it answered {rcode}")),
-            };
+        Err(NetError::Dns(NetDnsError::NoRecordsFound(none)))
+            if matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
+        {
+            return Ok(None);
         }
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error),
     };
     let records =
         lookup.answers().iter().filter(|record| record.name == *owner && record.record_type() == rtype);
