@@ -24,28 +24,80 @@ pub struct Stamped {
 #[serde(rename_all = "snake_case", tag = "command")]
 pub enum Command {
     /// Applied in order, in one log entry; each is answered for itself.
-    Batch { commands: Vec<Command> },
+    Batch {
+        commands: Vec<Command>,
+    },
     /// Replaces the configuration of the generation named; 0 before the first.
-    SetConfig { parent_generation: u64, config: Box<Config> },
-    OpenSession { agent: AgentId, info: AgentInfo },
-    LoseSession { agent: AgentId },
-    Evidence { vantage: AgentId, findings: Vec<Finding> },
-    SetVerdict { region: RegionName, service: Option<ServiceName>, assessment: Assessment },
+    SetConfig {
+        parent_generation: u64,
+        config: Box<Config>,
+    },
+    OpenSession {
+        agent: AgentId,
+        info: AgentInfo,
+    },
+    LoseSession {
+        agent: AgentId,
+    },
+    Evidence {
+        vantage: AgentId,
+        findings: Vec<Finding>,
+    },
+    SetVerdict {
+        region: RegionName,
+        service: Option<ServiceName>,
+        assessment: Assessment,
+    },
     /// The leader looked and did not act; told once for each new conclusion.
-    Hold { explanation: Explanation },
-    OpenPlan { plan: Plan, explanation: Option<Explanation> },
-    Approve { plan: PlanId },
-    Cancel { plan: PlanId, why: String },
-    StartStep { plan: PlanId, step: StepId, attempt: u32 },
-    StepDone { plan: PlanId, step: StepId, attempt: u32, epoch: Epoch, result: StepResult },
-    EndPlan { plan: PlanId, status: PlanStatus },
-    Pause { why: String },
+    Hold {
+        explanation: Explanation,
+    },
+    OpenPlan {
+        plan: Plan,
+        explanation: Option<Explanation>,
+    },
+    Approve {
+        plan: PlanId,
+    },
+    Cancel {
+        plan: PlanId,
+        why: String,
+    },
+    StartStep {
+        plan: PlanId,
+        step: StepId,
+        attempt: u32,
+    },
+    StepDone {
+        plan: PlanId,
+        step: StepId,
+        attempt: u32,
+        epoch: Epoch,
+        result: StepResult,
+    },
+    EndPlan {
+        plan: PlanId,
+        status: PlanStatus,
+    },
+    Pause {
+        why: String,
+    },
     Resume,
-    Drain { region: RegionName, why: String },
-    Undrain { region: RegionName },
+    Drain {
+        region: RegionName,
+        why: String,
+    },
+    Undrain {
+        region: RegionName,
+    },
     /// Something stale was refused where it was about to act; the journal must know.
-    ReportRefusal { what: String, why: String },
-    Note { text: String },
+    ReportRefusal {
+        what: String,
+        why: String,
+    },
+    Note {
+        text: String,
+    },
 }
 
 /// What an agent says of itself when its session opens.
@@ -60,11 +112,17 @@ pub struct AgentInfo {
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// The journal's last entry once it was applied.
-    Applied { seq: u64 },
+    Applied {
+        seq: u64,
+    },
     /// It was so already.
     Unchanged,
-    Refused { refusal: Refusal },
-    Batch { outcomes: Vec<Outcome> },
+    Refused {
+        refusal: Refusal,
+    },
+    Batch {
+        outcomes: Vec<Outcome>,
+    },
 }
 
 /// Why the state refused a command. Nothing was changed, save that the journal says so.
@@ -73,7 +131,9 @@ pub enum Outcome {
 pub enum Refusal {
     #[error("no configuration has been set yet; set one with `failover config apply`")]
     NotConfigured,
-    #[error("configuration generation {given} is not the newest, which is {newest}: read it again and redo the change")]
+    #[error(
+        "configuration generation {given} is not the newest, which is {newest}: read it again and redo the change"
+    )]
     StaleConfig { given: u64, newest: u64 },
     #[error("epoch {given} is stale, {service} is at epoch {current}")]
     StaleEpoch { service: ServiceName, given: Epoch, current: Epoch },

@@ -14,32 +14,86 @@ use crate::verdict::{Assessment, Verdict};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    ConfigChanged { generation: u64 },
-    SessionOpened { agent: AgentId },
-    SessionLost { agent: AgentId },
-    EvidenceChanged { vantage: AgentId, check: CheckId, from: Condition, to: Condition, reason: String },
-    VerdictChanged { region: RegionName, service: Option<ServiceName>, from: Verdict, assessment: Assessment },
+    ConfigChanged {
+        generation: u64,
+    },
+    SessionOpened {
+        agent: AgentId,
+    },
+    SessionLost {
+        agent: AgentId,
+    },
+    EvidenceChanged {
+        vantage: AgentId,
+        check: CheckId,
+        from: Condition,
+        to: Condition,
+        reason: String,
+    },
+    VerdictChanged {
+        region: RegionName,
+        service: Option<ServiceName>,
+        from: Verdict,
+        assessment: Assessment,
+    },
     /// Decided not to act, though the primary is not healthy.
-    Held { explanation: Explanation },
-    PlanOpened { plan: Plan, explanation: Option<Explanation> },
-    PlanApproved { plan: PlanId },
-    StepStarted { plan: PlanId, step: StepId, attempt: u32 },
-    StepEnded { plan: PlanId, step: StepId, attempt: u32, result: StepResult },
-    ZoneChanged { zone: DnsName, generation: u64, set: Vec<RecordSet> },
-    PlanEnded { plan: PlanId, status: PlanStatus },
-    AutomationPaused { why: String },
+    Held {
+        explanation: Explanation,
+    },
+    PlanOpened {
+        plan: Plan,
+        explanation: Option<Explanation>,
+    },
+    PlanApproved {
+        plan: PlanId,
+    },
+    StepStarted {
+        plan: PlanId,
+        step: StepId,
+        attempt: u32,
+    },
+    StepEnded {
+        plan: PlanId,
+        step: StepId,
+        attempt: u32,
+        result: StepResult,
+    },
+    ZoneChanged {
+        zone: DnsName,
+        generation: u64,
+        set: Vec<RecordSet>,
+    },
+    PlanEnded {
+        plan: PlanId,
+        status: PlanStatus,
+    },
+    AutomationPaused {
+        why: String,
+    },
     AutomationResumed,
-    RegionDrained { region: RegionName, why: String },
-    RegionUndrained { region: RegionName },
+    RegionDrained {
+        region: RegionName,
+        why: String,
+    },
+    RegionUndrained {
+        region: RegionName,
+    },
     /// A command, or an actuator elsewhere, was refused by a safety rule.
-    Refused { what: String, why: String },
-    Note { text: String },
+    Refused {
+        what: String,
+        why: String,
+    },
+    Note {
+        text: String,
+    },
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::ConfigChanged { generation } => write!(f, "configuration generation {generation} is in force"),
+            Event::ConfigChanged { generation } => {
+                write!(f, "configuration generation {generation} is in force")
+            }
             Event::SessionOpened { agent } => write!(f, "agent {agent}: session opened"),
             Event::SessionLost { agent } => write!(f, "agent {agent}: session lost"),
             Event::EvidenceChanged { vantage, check, to, reason, .. } => {
@@ -60,7 +114,9 @@ impl fmt::Display for Event {
                 plan.id, plan.kind, plan.service, plan.from, plan.to, plan.epoch, plan.reason
             ),
             Event::PlanApproved { plan } => write!(f, "{plan}: approved"),
-            Event::StepStarted { plan, step, attempt } => write!(f, "{plan} step {step}: attempt {attempt} begun"),
+            Event::StepStarted { plan, step, attempt } => {
+                write!(f, "{plan} step {step}: attempt {attempt} begun")
+            }
             Event::StepEnded { plan, step, result, .. } => match result {
                 StepResult::Done { note } => write!(f, "{plan} step {step}: done: {note}"),
                 StepResult::Failed { why } => write!(f, "{plan} step {step}: failed: {why}"),

@@ -53,12 +53,7 @@ impl Goal {
 
 pub fn of_agent(state: &State, agent: &AgentId) -> Goal {
     let Some(config) = &state.config else { return Goal::default() };
-    let checks = config
-        .checks
-        .iter()
-        .filter(|check| !matches!(check.probe, Probe::Command { .. }) || check.region == agent.region)
-        .cloned()
-        .collect();
+    let checks = config.checks.iter().filter(|check| may_probe(agent, check)).cloned().collect();
     Goal {
         generation: state.index,
         config_generation: state.config_generation,
@@ -69,11 +64,15 @@ pub fn of_agent(state: &State, agent: &AgentId) -> Goal {
     }
 }
 
+/// A command is run by the region's own agents only.
+pub fn may_probe(agent: &AgentId, check: &Check) -> bool {
+    !matches!(check.probe, Probe::Command { .. }) || check.region == agent.region
+}
+
 fn assignments(state: &State, agent: &AgentId) -> Vec<Assignment> {
     let Some(config) = &state.config else { return Vec::new() };
     // Of several agents in a region the first with a session acts.
-    let acting =
-        state.sessions.iter().find(|(other, session)| session.live && other.region == agent.region);
+    let acting = state.sessions.iter().find(|(other, session)| session.live && other.region == agent.region);
     if acting.map(|(acting, _)| acting) != Some(agent) {
         return Vec::new();
     }

@@ -68,7 +68,8 @@ pub fn tell(
     body: String,
 ) {
     let update = Update { seq, at, status, body };
-    let open = incidents.iter_mut().find(|incident| incident.subject == subject && incident.resolved_at.is_none());
+    let open =
+        incidents.iter_mut().find(|incident| incident.subject == subject && incident.resolved_at.is_none());
     if let Some(incident) = open {
         incident.impact = incident.impact.max(impact);
         push(incident, update);
@@ -85,7 +86,11 @@ pub fn tell(
         updates: vec![update],
     };
     incidents.insert(0, incident);
-    incidents.truncate(KEPT_INCIDENTS);
+    if incidents.len() > KEPT_INCIDENTS {
+        // The oldest that is over goes; one that is not over stays in sight as long as it can.
+        let over = incidents.iter().rposition(|incident| incident.resolved_at.is_some());
+        incidents.remove(over.unwrap_or(KEPT_INCIDENTS));
+    }
 }
 
 /// Adds to an open incident; nothing when none is open.
@@ -97,7 +102,8 @@ pub fn update(
     status: IncidentStatus,
     body: String,
 ) {
-    let open = incidents.iter_mut().find(|incident| incident.subject == *subject && incident.resolved_at.is_none());
+    let open =
+        incidents.iter_mut().find(|incident| incident.subject == *subject && incident.resolved_at.is_none());
     if let Some(incident) = open {
         push(incident, Update { seq, at, status, body });
     }

@@ -58,6 +58,13 @@ pub enum Kind {
     Restore,
 }
 
+impl Kind {
+    /// Whether it changes the primary; else it changes the weighted records only.
+    pub fn moves_primary(self) -> bool {
+        matches!(self, Kind::Failover | Kind::Switchover | Kind::Failback)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -143,7 +150,9 @@ impl fmt::Display for Action {
                 }
                 Ok(())
             }
-            Action::Settle { pause } => write!(f, "wait {} for traffic to settle", crate::time::Human(*pause)),
+            Action::Settle { pause } => {
+                write!(f, "wait {} for traffic to settle", crate::time::Human(*pause))
+            }
             Action::VerifyDns { zone, servers, .. } => {
                 write!(f, "verify {zone} at {} authoritative servers", servers.len())
             }
@@ -251,6 +260,14 @@ impl PlanRecord {
     /// Whether it went past its point of no return.
     pub fn is_committed(&self) -> bool {
         self.plan.steps.iter().any(|step| step.point_of_no_return && self.steps.contains_key(&step.id))
+    }
+
+    /// Whether its move took effect.
+    pub fn has_moved(&self) -> bool {
+        self.plan.steps.iter().any(|step| {
+            let done = |record: &StepRecord| record.status == StepStatus::Done;
+            step.point_of_no_return && self.steps.get(&step.id).is_some_and(done)
+        })
     }
 
     pub fn step(&self, id: StepId) -> Option<&Step> {

@@ -16,7 +16,11 @@ pub struct Spread<'a> {
 }
 
 /// The record sets of a service, by zone.
-pub fn of_service(config: &Config, service: &ServiceName, spread: &Spread) -> BTreeMap<DnsName, Vec<RecordSet>> {
+pub fn of_service(
+    config: &Config,
+    service: &ServiceName,
+    spread: &Spread,
+) -> BTreeMap<DnsName, Vec<RecordSet>> {
     let mut zones: BTreeMap<DnsName, Vec<RecordSet>> = BTreeMap::new();
     for record in config.services.get(service).iter().flat_map(|service| &service.dns) {
         zones.entry(record.zone.clone()).or_default().push(RecordSet {
@@ -37,7 +41,10 @@ fn groups(record: &DnsRecord, spread: &Spread) -> Vec<Group> {
     match (&record.routing, spread.leaving) {
         (Routing::Primary, None) => group(spread.primary, 100).into_iter().collect(),
         (Routing::Primary, Some((leaving, share))) => {
-            [group(leaving, share), group(spread.primary, 100 - share.min(100))].into_iter().flatten().collect()
+            [group(leaving, share), group(spread.primary, 100 - share.min(100))]
+                .into_iter()
+                .flatten()
+                .collect()
         }
         (Routing::Weighted(weights), _) => {
             let all = || weights.iter().filter_map(|(region, weight)| group(region, *weight));
@@ -87,7 +94,10 @@ fn name_servers(origin: &DnsName, state: &State) -> Vec<NameServer> {
             let address: std::net::SocketAddr = session.info.dns.as_ref()?.parse().ok()?;
             let label = format!("ns{}-{}", agent.ordinal, agent.region.as_str().to_lowercase());
             Some(NameServer {
-                name: DnsName(format!("{}.{origin}", label.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))),
+                name: DnsName(format!(
+                    "{}.{origin}",
+                    label.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+                )),
                 addresses: vec![address.ip()],
             })
         })

@@ -1,7 +1,8 @@
 //! The replicated state. It changes only by `apply`, in the order of the log, the same on every
-//! controller.
+//! controller. Its large parts are shared by its copies, because every look makes one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::evidence::Evidence;
 use crate::incident::Incident;
 use crate::journal::Journal;
 use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
-use crate::plan::{Epoch, PlanId, PlanRecord};
+use crate::plan::{Epoch, Kind, PlanId, PlanRecord};
 use crate::time::Time;
 use crate::verdict::Verdict;
 
@@ -22,23 +23,26 @@ pub struct State {
     pub index: u64,
     /// The newest time stamped; never falls.
     pub now: Time,
-    pub config: Option<Config>,
+    pub config: Option<Arc<Config>>,
     /// Rises with every configuration; 0 before the first.
     pub config_generation: u64,
     pub sessions: BTreeMap<AgentId, Session>,
-    pub evidence: BTreeMap<AgentId, BTreeMap<CheckId, Evidence>>,
+    pub evidence: BTreeMap<AgentId, Arc<BTreeMap<CheckId, Evidence>>>,
     pub regions: BTreeMap<RegionName, Standing>,
     pub services: BTreeMap<ServiceName, Placement>,
     /// Epochs of services that left the configuration, so that none falls when one comes back (S2).
     #[serde(default)]
     pub retired: BTreeMap<ServiceName, Epoch>,
     pub zones: BTreeMap<DnsName, Zone>,
+    /// The highest generation any zone ever had, so that none falls when a zone comes back (S2).
+    #[serde(default)]
+    pub zone_generation: u64,
     /// Open plans, and the newest ended ones.
     pub plans: BTreeMap<PlanId, PlanRecord>,
     pub last_plan: u64,
     pub paused: Option<String>,
     pub drained: BTreeMap<RegionName, String>,
-    /// Moves within the window of the limits, oldest first.
+    /// Changes of traffic within the window of the limits, oldest first.
     pub moves: Vec<Move>,
     /// What was last said of a service that is not healthy and was not moved.
     pub held: BTreeMap<ServiceName, String>,
@@ -68,7 +72,12 @@ pub struct Standing {
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { verdict: Verdict::Unknown, since: Time(0), because: "not looked at yet".into(), falls: Vec::new() }
+        Self {
+            verdict: Verdict::Unknown,
+            since: Time(0),
+            because: "not looked at yet".into(),
+            falls: Vec::new(),
+        }
     }
 }
 
@@ -79,6 +88,9 @@ pub struct Placement {
     pub epoch: Epoch,
     /// When it came to its primary.
     pub since: Time,
+    /// Whether it ever moved; until then nothing damps its first move.
+    #[serde(default)]
+    pub moved: bool,
     /// Regions left out of its weighted records.
     pub left_out: BTreeSet<RegionName>,
     pub standing: BTreeMap<RegionName, Standing>,
@@ -86,7 +98,11 @@ pub struct Placement {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
+    /// When it took effect.
     pub at: Time,
+    /// When it was decided: what was decided together is one event.
+    pub decided_at: Time,
+    pub kind: Kind,
     pub service: ServiceName,
     pub from: RegionName,
     pub to: RegionName,

@@ -1,13 +1,17 @@
 //! From the evidence of several vantages to one verdict on a region, or on a service in it.
 
-use std::collections::BTreeSet;
+mod opinion;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Check, Config};
+use self::opinion::{Combine, RegionChecks, Votes};
+use crate::config::{Config, Region};
 use crate::evidence::Condition;
 use crate::explain::Opinion;
+use crate::goal::may_probe;
 use crate::name::{AgentId, RegionName, ServiceName};
 use crate::state::State;
 use crate::time::Time;
@@ -37,6 +41,8 @@ impl fmt::Display for Verdict {
     }
 }
 
+const SUSPECT: &str = "every region looks dead from everywhere: the observers are suspect";
+
 /// A verdict with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assessment {
@@ -52,20 +58,37 @@ pub struct Picture<'a> {
     config: &'a Config,
     state: &'a State,
     live: BTreeSet<AgentId>,
+    checks: BTreeMap<&'a RegionName, RegionChecks<'a>>,
+    /// What every live vantage says of every region that is probed, its own included.
+    views: BTreeMap<&'a RegionName, Vec<Opinion>>,
     /// Vantages that find all other regions unhealthy: more likely their own network is cut.
     suspects: BTreeSet<AgentId>,
     /// All regions look dead: the observers are suspect, nothing may be concluded.
     all_dead: bool,
+    vantages: usize,
 }
 
 impl<'a> Picture<'a> {
     pub fn new(config: &'a Config, state: &'a State) -> Self {
         let live = state.live_agents();
-        let mut picture = Self { config, state, live, suspects: BTreeSet::new(), all_dead: false };
-        picture.suspects =
-            picture.live.iter().filter(|vantage| picture.sees_nothing(vantage)).cloned().collect();
-        picture.all_dead = picture.is_everything_dead();
-        picture
+        let checks = RegionChecks::of(config);
+        let of_region = |region: &'a Region| {
+            let checks = checks.get(&region.name)?.of_region();
+            let look = |vantage| {
+                let found = state.evidence.get(vantage).map(|found| &**found);
+                opinion::of_vantage(vantage, &region.name, found, checks, Combine::AnyPasses)
+            };
+            Some((&region.name, live.iter().map(look).collect::<Vec<_>>()))
+        };
+        let mut views: BTreeMap<_, _> = config.regions.iter().filter_map(of_region).collect();
+        let suspects: BTreeSet<AgentId> =
+            live.iter().filter(|vantage| sees_nothing(&views, vantage)).cloned().collect();
+        for opinion in views.values_mut().flatten() {
+            opinion.counted = !suspects.contains(&opinion.vantage);
+        }
+        let all_dead = is_everything_dead(&views);
+        let vantages = config.regions.iter().map(|region| usize::from(region.agents)).sum();
+        Self { config, state, live, checks, views, suspects, all_dead, vantages }
     }
 
     pub fn observers_are_suspect(&self) -> bool {
@@ -75,200 +98,156 @@ impl<'a> Picture<'a> {
     /// The verdict on a region: dead needs its session gone *and* a majority of the other live
     /// vantages to find its endpoints unhealthy, and a majority of all vantages to speak (S5).
     pub fn region(&self, region: &RegionName) -> Assessment {
-        let checks = self.region_checks(region);
-        let opinions: Vec<Opinion> = self
-            .live
-            .iter()
-            .filter(|vantage| vantage.region != *region)
-            .map(|vantage| self.opinion(vantage, region, &checks))
-            .collect();
         let session = self.live.iter().any(|agent| agent.region == *region);
+        let views = self.views.get(region).map(Vec::as_slice).unwrap_or_default();
+        let opinions: Vec<Opinion> =
+            views.iter().filter(|opinion| opinion.vantage.region != *region).cloned().collect();
         let votes = Votes::count(&opinions);
-        let since = votes.since();
-        let assess = |verdict, because: String| Assessment { verdict, since, because, opinions: opinions.clone() };
+        let (verdict, because) = self.judge_region(region, session, &votes);
+        Assessment { verdict, since: votes.since(), because, opinions }
+    }
 
-        if checks.is_empty() {
+    fn judge_region(&self, region: &RegionName, session: bool, votes: &Votes) -> (Verdict, String) {
+        if !self.checks.contains_key(region) {
             return match session {
-                true => assess(Verdict::Healthy, "its agent's session is up; it has no endpoints to probe".into()),
-                false => assess(Verdict::Unknown, "its agent's session is gone and it has no endpoints to probe".into()),
+                true => (Verdict::Healthy, "its agent's session is up; it has no endpoints to probe".into()),
+                false => {
+                    (Verdict::Unknown, "its agent's session is gone and it has no endpoints to probe".into())
+                }
             };
         }
         if self.all_dead {
-            return assess(
-                Verdict::Unknown,
-                "every region looks dead from everywhere: the observers are suspect".into(),
-            );
+            return (Verdict::Unknown, SUSPECT.into());
         }
-        let needed = self.majority();
         // A region's own agent speaks for it by its session.
         let speakers = votes.speakers() + usize::from(session);
-        if speakers < needed {
-            return assess(
-                Verdict::Unknown,
-                format!("{speakers} of {} vantages can speak, {needed} are needed", self.vantages()),
-            );
+        if speakers < self.majority() {
+            return (Verdict::Unknown, self.too_few(speakers));
         }
-        let said = format!("{} of {} other vantages find it unhealthy", votes.unhealthy.len(), votes.speakers());
+        let said =
+            format!("{} of {} other vantages find it unhealthy", votes.unhealthy.len(), votes.speakers());
         match (session, votes.unhealthy_majority()) {
-            (false, true) => assess(Verdict::Dead, format!("its agent's session is gone and {said}")),
-            (false, false) => assess(Verdict::Partitioned, format!("its agent's session is gone, but {said}")),
-            (true, true) => assess(Verdict::Partitioned, format!("its agent's session is up, but {said}")),
-            (true, false) if !votes.unhealthy.is_empty() => assess(Verdict::Degraded, said),
-            (true, false) => assess(Verdict::Healthy, format!("its agent's session is up and {said}")),
+            (false, true) => (Verdict::Dead, format!("its agent's session is gone and {said}")),
+            (false, false) => (Verdict::Partitioned, format!("its agent's session is gone, but {said}")),
+            (true, true) => (Verdict::Partitioned, format!("its agent's session is up, but {said}")),
+            (true, false) if !votes.unhealthy.is_empty() => (Verdict::Degraded, said),
+            (true, false) => (Verdict::Healthy, format!("its agent's session is up and {said}")),
         }
     }
 
     /// The verdict on a service in a region. A service can be dead in a living region: then a
-    /// majority of all live vantages, the region's own agent among them, find it unhealthy.
+    /// majority of all live vantages find it unhealthy and the region's own agent does not reach
+    /// it. It can also be alive in a region whose agent and endpoints are dead: then it is
+    /// partitioned, because it is still served.
     pub fn service(&self, service: &ServiceName, region: &RegionName) -> Assessment {
         let of_region = self.region(region);
-        let checks = self.service_checks(service, region);
-        if of_region.verdict == Verdict::Dead || self.all_dead || checks.is_empty() {
-            return of_region;
-        }
-        let opinions: Vec<Opinion> =
-            self.live.iter().map(|vantage| self.opinion(vantage, region, &checks)).collect();
+        let Some(known) = self.checks.get(region).filter(|_| !self.all_dead) else { return of_region };
+        let opinions = self.of_service(service, region, known);
         let votes = Votes::count(&opinions);
-        let since = votes.since();
-        let assess = |verdict, because: String| Assessment { verdict, since, because, opinions: opinions.clone() };
-        let needed = self.majority();
-        if votes.speakers() < needed {
-            return assess(
-                Verdict::Unknown,
-                format!("{} of {} vantages can speak, {needed} are needed", votes.speakers(), self.vantages()),
-            );
-        }
-        let own: Vec<&Opinion> = opinions.iter().filter(|opinion| opinion.vantage.region == *region).collect();
-        let own_finds_healthy = own.iter().any(|opinion| opinion.condition == Condition::Healthy);
-        let said = format!("{} of {} vantages find it unhealthy", votes.unhealthy.len(), votes.speakers());
-        match (votes.unhealthy_majority(), own_finds_healthy) {
-            (true, false) => assess(Verdict::Dead, said),
-            (true, true) => {
-                assess(Verdict::Partitioned, format!("{said}, but the region's own agent reaches it"))
+        let speakers = votes.speakers();
+        if speakers < self.majority() {
+            if of_region.verdict == Verdict::Dead {
+                return of_region;
             }
-            (false, _) if of_region.verdict == Verdict::Partitioned => assess(Verdict::Partitioned, of_region.because),
-            (false, _) if !votes.unhealthy.is_empty() => assess(Verdict::Degraded, said),
-            (false, _) => assess(Verdict::Healthy, said),
+            let because = self.too_few(speakers);
+            return Assessment { verdict: Verdict::Unknown, since: votes.since(), because, opinions };
         }
+        // Also where its vantage is suspect: a cut network does not blind it to its own region.
+        let reached_from_inside = opinions
+            .iter()
+            .any(|opinion| opinion.vantage.region == *region && opinion.condition == Condition::Healthy);
+        let said = format!("{} of {speakers} vantages find it unhealthy", votes.unhealthy.len());
+        let (verdict, because) = match (votes.unhealthy_majority(), reached_from_inside) {
+            (true, false) => (Verdict::Dead, said),
+            (true, true) => (Verdict::Partitioned, format!("{said}, but the region's own agent reaches it")),
+            (false, _) if of_region.verdict == Verdict::Dead && votes.healthy == 0 => return of_region,
+            (false, _) if of_region.verdict == Verdict::Dead => {
+                (Verdict::Partitioned, format!("the region looks dead, but {said}"))
+            }
+            (false, _) if of_region.verdict == Verdict::Partitioned => {
+                (Verdict::Partitioned, of_region.because)
+            }
+            (false, _) if !votes.unhealthy.is_empty() => (Verdict::Degraded, said),
+            (false, _) => (Verdict::Healthy, said),
+        };
+        Assessment { verdict, since: votes.since(), because, opinions }
+    }
+
+    /// Each live vantage by the service's own checks; by the region's where the service has none,
+    /// or none that this vantage may run.
+    fn of_service(&self, service: &ServiceName, region: &RegionName, known: &RegionChecks) -> Vec<Opinion> {
+        let views = self.views.get(region).map(Vec::as_slice).unwrap_or_default();
+        let Some(own) = known.of_service(service) else { return views.to_vec() };
+        let look = |view: &Opinion| {
+            if !own.iter().any(|check| may_probe(&view.vantage, check)) {
+                return view.clone();
+            }
+            let found = self.state.evidence.get(&view.vantage).map(|found| &**found);
+            let opinion = opinion::of_vantage(&view.vantage, region, found, own, Combine::EachKindPasses);
+            Opinion { counted: view.counted, ..opinion }
+        };
+        views.iter().map(look).collect()
     }
 
     /// How many vantages the configuration names.
     pub fn vantages(&self) -> usize {
-        self.config.regions.iter().map(|region| usize::from(region.agents)).sum()
+        self.vantages
     }
 
     /// How many of them must speak before anything is moved (S5).
     pub fn majority(&self) -> usize {
-        self.vantages() / 2 + 1
+        self.vantages / 2 + 1
     }
 
-    fn region_checks(&self, region: &RegionName) -> Vec<&'a Check> {
-        let of_region = |check: &&Check| check.region == *region;
-        let own: Vec<_> =
-            self.config.checks.iter().filter(of_region).filter(|check| check.service.is_none()).collect();
-        if own.is_empty() { self.config.checks.iter().filter(of_region).collect() } else { own }
+    /// Vantages whose opinion is not counted.
+    pub fn suspects(&self) -> &BTreeSet<AgentId> {
+        &self.suspects
     }
 
-    fn service_checks(&self, service: &ServiceName, region: &RegionName) -> Vec<&'a Check> {
-        let own: Vec<_> = self
-            .config
-            .checks
-            .iter()
-            .filter(|check| check.region == *region && check.service.as_ref() == Some(service))
-            .collect();
-        if own.is_empty() { self.region_checks(region) } else { own }
+    fn too_few(&self, speakers: usize) -> String {
+        format!("{speakers} of {} vantages can speak, {} are needed", self.vantages, self.majority())
     }
 
-    /// Healthy when any check is, unhealthy when all are, else unknown.
-    fn opinion(&self, vantage: &AgentId, region: &RegionName, checks: &[&Check]) -> Opinion {
-        let found = self.state.evidence.get(vantage);
-        let evidence: Vec<_> = checks.iter().filter_map(|check| found?.get(&check.id)).collect();
-        let healthy = evidence.iter().find(|evidence| evidence.condition == Condition::Healthy);
-        let last_unhealthy = evidence
-            .iter()
-            .filter(|evidence| evidence.condition == Condition::Unhealthy)
-            .max_by_key(|evidence| evidence.since);
-        let all_unhealthy = !checks.is_empty()
-            && evidence.len() == checks.len()
-            && evidence.iter().all(|evidence| evidence.condition == Condition::Unhealthy);
-        let (condition, told_by) = match (healthy, last_unhealthy) {
-            (Some(evidence), _) => (Condition::Healthy, Some(evidence)),
-            (None, Some(evidence)) if all_unhealthy => (Condition::Unhealthy, Some(evidence)),
-            (None, evidence) => (Condition::Unknown, evidence),
-        };
-        Opinion {
-            vantage: vantage.clone(),
-            region: region.clone(),
-            condition,
-            since: told_by.map_or(Time(0), |evidence| evidence.since),
-            reason: told_by.map_or_else(|| "no evidence yet".to_owned(), |evidence| evidence.reason.clone()),
-            counted: !self.suspects.contains(vantage),
-        }
-    }
-
-    fn sees_nothing(&self, vantage: &AgentId) -> bool {
-        let remote: Vec<Condition> = self
-            .config
-            .regions
-            .iter()
-            .filter(|region| region.name != vantage.region)
-            .map(|region| (region, self.region_checks(&region.name)))
-            .filter(|(_, checks)| !checks.is_empty())
-            .map(|(region, checks)| self.opinion(vantage, &region.name, &checks).condition)
-            .collect();
-        // With one other region there is nothing to compare with.
-        remote.len() >= 2 && remote.iter().all(|condition| *condition == Condition::Unhealthy)
-    }
-
-    fn is_everything_dead(&self) -> bool {
-        let probed: Vec<_> = self
-            .config
-            .regions
-            .iter()
-            .map(|region| (region, self.region_checks(&region.name)))
-            .filter(|(_, checks)| !checks.is_empty())
-            .collect();
-        !probed.is_empty()
-            && probed.iter().all(|(region, checks)| {
-                let mut spoken = self
-                    .live
-                    .iter()
-                    .map(|vantage| self.opinion(vantage, &region.name, checks).condition)
-                    .filter(|condition| *condition != Condition::Unknown)
-                    .peekable();
-                spoken.peek().is_some() && spoken.all(|condition| condition == Condition::Unhealthy)
-            })
+    /// All verdicts at once, owned, so that the state may change meanwhile.
+    pub(crate) fn conclude(&self) -> Conclusions {
+        let regions =
+            self.config.regions.iter().map(|region| (region.name.clone(), self.region(&region.name)));
+        let services = self.config.services.keys().map(|service| {
+            let hosts = self.config.hosts(service);
+            let found = hosts.map(|region| (region.name.clone(), self.service(service, &region.name)));
+            (service.clone(), found.collect())
+        });
+        Conclusions { regions: regions.collect(), services: services.collect() }
     }
 }
 
-/// The counted opinions that say something.
-struct Votes {
-    healthy: usize,
-    /// Since when each that finds it unhealthy does so, earliest first.
-    unhealthy: Vec<Time>,
+/// One assessment for each region, and for each service in each region that hosts it.
+pub(crate) struct Conclusions {
+    pub(crate) regions: BTreeMap<RegionName, Assessment>,
+    pub(crate) services: BTreeMap<ServiceName, BTreeMap<RegionName, Assessment>>,
 }
 
-impl Votes {
-    fn count(opinions: &[Opinion]) -> Self {
-        let counted = |wanted| {
-            opinions.iter().filter(move |opinion| opinion.counted && opinion.condition == wanted)
-        };
-        let mut unhealthy: Vec<Time> = counted(Condition::Unhealthy).map(|opinion| opinion.since).collect();
-        unhealthy.sort();
-        Self { healthy: counted(Condition::Healthy).count(), unhealthy }
+impl Conclusions {
+    pub(crate) fn service(&self, service: &ServiceName, region: &RegionName) -> Option<&Assessment> {
+        self.services.get(service)?.get(region)
     }
+}
 
-    fn speakers(&self) -> usize {
-        self.healthy + self.unhealthy.len()
-    }
+fn sees_nothing(views: &BTreeMap<&RegionName, Vec<Opinion>>, vantage: &AgentId) -> bool {
+    let remote: Vec<Condition> = views
+        .iter()
+        .filter(|(region, _)| ***region != vantage.region)
+        .flat_map(|(_, opinions)| opinions.iter().filter(|opinion| opinion.vantage == *vantage))
+        .map(|opinion| opinion.condition)
+        .collect();
+    // With one other region there is nothing to compare with.
+    remote.len() >= 2 && remote.iter().all(|condition| *condition == Condition::Unhealthy)
+}
 
-    fn unhealthy_majority(&self) -> bool {
-        self.unhealthy.len() * 2 > self.speakers()
-    }
-
-    /// When the last vantage that makes the majority joined it.
-    fn since(&self) -> Time {
-        let needed = self.speakers() / 2 + 1;
-        self.unhealthy.get(needed - 1).or(self.unhealthy.last()).copied().unwrap_or_default()
-    }
+fn is_everything_dead(views: &BTreeMap<&RegionName, Vec<Opinion>>) -> bool {
+    let looks_dead = |opinions: &Vec<Opinion>| {
+        let mut spoken = opinions.iter().filter(|opinion| opinion.condition != Condition::Unknown).peekable();
+        spoken.peek().is_some() && spoken.all(|opinion| opinion.condition == Condition::Unhealthy)
+    };
+    !views.is_empty() && views.values().all(looks_dead)
 }

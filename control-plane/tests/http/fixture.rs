@@ -40,13 +40,14 @@ pub fn state() -> State {
         primary: primary.into(),
         epoch: Epoch(epoch),
         since,
+        moved: epoch > 1,
         left_out: BTreeSet::new(),
         standing: BTreeMap::from([(RegionName::from(primary), standing)]),
     };
     State {
         index: 40,
         now: at(90),
-        config: Some(config()),
+        config: Some(config().into()),
         config_generation: 1,
         regions: BTreeMap::from([
             (

@@ -54,7 +54,7 @@ async fn the_script_asks_by_the_tag_of_the_summary_shown() {
 async fn nothing_others_wrote_becomes_markup() {
     const EVIL: &str = "</p></style><script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;";
     let mut state = quiet();
-    let config = state.config.as_mut().unwrap();
+    let config = std::sync::Arc::make_mut(state.config.as_mut().unwrap());
     config.status_page.name = EVIL.into();
     config.status_page.url = EVIL.into();
     config.regions[0].name = EVIL.into();

@@ -1,7 +1,11 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::{Applied, Context, zone};
 use crate::command::Refusal;
 use crate::config::Config;
 use crate::event::Event;
+use crate::incident::{self, IncidentStatus, Subject};
 use crate::name::ServiceName;
 use crate::plan::{Epoch, PlanStatus};
 use crate::state::{Placement, State};
@@ -12,7 +16,7 @@ pub(super) fn set(state: &mut State, context: &Context, parent_generation: u64, 
     if parent_generation != state.config_generation {
         return Err(Refusal::StaleConfig { given: parent_generation, newest: state.config_generation });
     }
-    if state.config.as_ref() == Some(&config) {
+    if state.config.as_deref() == Some(&config) {
         return Ok(false);
     }
     if let Some(running) = state.plans.values().find(|record| record.status == PlanStatus::Running) {
@@ -23,19 +27,25 @@ pub(super) fn set(state: &mut State, context: &Context, parent_generation: u64, 
     check_primaries(state, &config)?;
     place_services(state, &config);
     state.sessions.retain(|agent, _| {
-        config.region(&agent.region).is_some_and(|region| agent.ordinal >= 1 && agent.ordinal <= region.agents)
+        config
+            .region(&agent.region)
+            .is_some_and(|region| agent.ordinal >= 1 && agent.ordinal <= region.agents)
     });
-    let known: std::collections::BTreeSet<_> = config.checks.iter().map(|check| &check.id).collect();
+    let known: BTreeSet<_> = config.checks.iter().map(|check| &check.id).collect();
     let sessions = &state.sessions;
     state.evidence.retain(|vantage, found| {
-        found.retain(|check, _| known.contains(check));
+        if found.keys().any(|check| !known.contains(check)) {
+            Arc::make_mut(found).retain(|check, _| known.contains(check));
+        }
         sessions.contains_key(vantage)
     });
     state.regions.retain(|name, _| config.region(name).is_some());
     state.drained.retain(|name, _| config.region(name).is_some());
-    state.config = Some(config);
+    state.held.retain(|name, _| config.services.contains_key(name));
+    state.config = Some(Arc::new(config));
     state.config_generation += 1;
-    state.record(context, Event::ConfigChanged { generation: state.config_generation });
+    let seq = state.record(context, Event::ConfigChanged { generation: state.config_generation });
+    close_incidents(state, seq);
     zone::rebuild(state, context);
     Ok(true)
 }
@@ -56,6 +66,21 @@ fn check_primaries(state: &State, config: &Config) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What is no longer configured will not be heard of again.
+fn close_incidents(state: &mut State, seq: u64) {
+    let (services, config, now) = (&state.services, &state.config, state.now);
+    let is_gone = |subject: &Subject| match subject {
+        Subject::Region(name) => config.as_ref().is_none_or(|config| config.region(name).is_none()),
+        Subject::Service(name) => !services.contains_key(name),
+    };
+    let open = state.incidents.iter().filter(|incident| incident.resolved_at.is_none());
+    let gone: Vec<Subject> = open.map(|incident| incident.subject.clone()).filter(is_gone).collect();
+    for subject in gone {
+        let body = "no longer configured".to_owned();
+        incident::update(&mut state.incidents, seq, now, &subject, IncidentStatus::Resolved, body);
+    }
+}
+
 fn place_services(state: &mut State, config: &Config) {
     let now = state.now;
     let gone: Vec<ServiceName> =
@@ -65,6 +90,12 @@ fn place_services(state: &mut State, config: &Config) {
             state.retired.insert(service, placement.epoch);
         }
     }
+    // What was held of a region that hosts a service no more must not be believed when it does again.
+    for (service, placement) in &mut state.services {
+        let hosts: BTreeSet<_> = config.hosts(service).map(|region| &region.name).collect();
+        placement.standing.retain(|region, _| hosts.contains(region));
+        placement.left_out.retain(|region| hosts.contains(region));
+    }
     for service in config.services.keys() {
         let Some(first) = config.hosts(service).next() else { continue };
         let retired = state.retired.remove(service).unwrap_or_default();
@@ -72,6 +103,7 @@ fn place_services(state: &mut State, config: &Config) {
             primary: first.name.clone(),
             epoch: Epoch(retired.0 + 1),
             since: now,
+            moved: false,
             left_out: Default::default(),
             standing: Default::default(),
         });

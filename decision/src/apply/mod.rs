@@ -32,9 +32,9 @@ struct Context<'a> {
 impl State {
     /// Applies one entry of the log. `index` is its place there.
     pub fn apply(&mut self, index: u64, stamped: Stamped) -> Outcome {
-        self.index = index;
+        self.index = self.index.max(index);
         self.now = self.now.max(stamped.at);
-        let context = Context { index, by: &stamped.by };
+        let context = Context { index: self.index, by: &stamped.by };
         self.apply_command(&context, stamped.command)
     }
 
@@ -48,7 +48,7 @@ impl State {
             Ok(true) => Outcome::Applied { seq: self.journal.last_seq() },
             Ok(false) => Outcome::Unchanged,
             Err(refusal) => {
-                self.record(context, Event::Refused { what, why: refusal.to_string() });
+                self.refuse(context, what, refusal.to_string());
                 Outcome::Refused { refusal }
             }
         }
@@ -79,18 +79,31 @@ impl State {
             Command::Resume => operator::resume(self, context),
             Command::Drain { region, why } => operator::drain(self, context, region, why),
             Command::Undrain { region } => operator::undrain(self, context, region),
-            Command::ReportRefusal { what, why } => {
-                self.record(context, Event::Refused { what: kept(what, KEPT_REASON), why: kept(why, KEPT_REASON) });
-                Ok(true)
-            }
+            Command::ReportRefusal { what, why } => Ok(self.refuse(context, what, why)),
             Command::Note { text } => {
                 if text.len() > KEPT_TEXT {
-                    return Err(Refusal::TooLong { what: "the note".into(), actual: text.len(), limit: KEPT_TEXT });
+                    return Err(Refusal::TooLong {
+                        what: "the note".into(),
+                        actual: text.len(),
+                        limit: KEPT_TEXT,
+                    });
                 }
                 self.record(context, Event::Note { text });
                 Ok(true)
             }
         }
+    }
+
+    /// One that only repeats the newest entry is not written again: a caller that asks on and on
+    /// must not push what matters out of the journal.
+    fn refuse(&mut self, context: &Context, what: String, why: String) -> bool {
+        let event = Event::Refused { what: kept(what, KEPT_REASON), why: kept(why, KEPT_REASON) };
+        let last = self.journal.entries().next_back();
+        if last.is_some_and(|last| last.by == context.by && last.event == event) {
+            return false;
+        }
+        self.record(context, event);
+        true
     }
 
     fn record(&mut self, context: &Context, event: Event) -> u64 {
@@ -112,7 +125,9 @@ fn kept(mut text: String, limit: usize) -> String {
 fn subject(command: &Command) -> String {
     match command {
         Command::Batch { .. } => "a batch".into(),
-        Command::SetConfig { parent_generation, .. } => format!("a configuration after generation {parent_generation}"),
+        Command::SetConfig { parent_generation, .. } => {
+            format!("a configuration after generation {parent_generation}")
+        }
         Command::OpenSession { agent, .. } => format!("a session of agent {agent}"),
         Command::LoseSession { agent } => format!("the end of agent {agent}'s session"),
         Command::Evidence { vantage, .. } => format!("evidence of {vantage}"),
@@ -124,7 +139,9 @@ fn subject(command: &Command) -> String {
         Command::Approve { plan } => format!("approval of {plan}"),
         Command::Cancel { plan, .. } => format!("cancelling {plan}"),
         Command::StartStep { plan, step, attempt } => format!("attempt {attempt} at {plan} step {step}"),
-        Command::StepDone { plan, step, epoch, .. } => format!("the result of {plan} step {step} at epoch {epoch}"),
+        Command::StepDone { plan, step, epoch, .. } => {
+            format!("the result of {plan} step {step} at epoch {epoch}")
+        }
         Command::EndPlan { plan, .. } => format!("the end of {plan}"),
         Command::Pause { .. } => "a pause".into(),
         Command::Resume => "resuming".into(),

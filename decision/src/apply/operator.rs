@@ -40,6 +40,12 @@ pub(super) fn undrain(state: &mut State, context: &Context, region: RegionName) 
     if state.drained.remove(&region).is_none() {
         return Ok(false);
     }
+    // What was said of the drain is over; said again, it is news again.
+    for (service, placement) in &state.services {
+        if placement.primary == region {
+            state.held.remove(service);
+        }
+    }
     state.record(context, Event::RegionUndrained { region });
     Ok(true)
 }

@@ -1,19 +1,28 @@
-use super::{Applied, Context, KEPT_REASON, kept, zone};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Applied, Context, KEPT_REASON, KEPT_TEXT, kept, zone};
 use crate::command::Refusal;
 use crate::config::Config;
 use crate::event::Event;
 use crate::explain::Explanation;
 use crate::incident::{self, IncidentStatus, Subject};
 use crate::limits;
-use crate::plan::{Kind, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
+use crate::name::{RegionName, ServiceName};
+use crate::plan::{Action, Kind, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
 use crate::state::State;
 use crate::verdict::Verdict;
 
 /// Plans that have ended and are still shown.
 const KEPT_PLANS: usize = 100;
+const FORGET_EVERY: u64 = 16;
 
-pub(super) fn open(state: &mut State, context: &Context, plan: Plan, explanation: Option<Explanation>) -> Applied {
-    let config = state.config.as_ref().ok_or(Refusal::NotConfigured)?;
+pub(super) fn open(
+    state: &mut State,
+    context: &Context,
+    plan: Plan,
+    explanation: Option<Explanation>,
+) -> Applied {
+    let config = state.config.as_deref().ok_or(Refusal::NotConfigured)?;
     check(state, config, &plan)?;
     if let Some(placement) = state.services.get_mut(&plan.service) {
         placement.epoch = plan.epoch;
@@ -25,8 +34,7 @@ pub(super) fn open(state: &mut State, context: &Context, plan: Plan, explanation
     let body = event.to_string();
     let seq = state.record(context, event);
     tell(state, seq, &plan, IncidentStatus::Identified, body);
-    let record =
-        PlanRecord { plan, status, steps: Default::default(), opened_at: state.now, ended_at: None };
+    let record = PlanRecord { plan, status, steps: Default::default(), opened_at: state.now, ended_at: None };
     state.plans.insert(record.plan.id, record);
     forget_old(state);
     Ok(true)
@@ -45,7 +53,10 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
         )));
     }
     if plan.parent.epoch != placement.epoch {
-        return Err(stale(format!("{} at epoch {}, now {}", plan.service, plan.parent.epoch, placement.epoch)));
+        return Err(stale(format!(
+            "{} at epoch {}, now {}",
+            plan.service, plan.parent.epoch, placement.epoch
+        )));
     }
     if plan.id != state.next_plan() {
         return Err(stale(format!("{}, but the next is {}", plan.id, state.next_plan())));
@@ -57,20 +68,9 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
     if let Some(open) = state.open_plan(&plan.service) {
         return Err(Refusal::PlanOpen { service: plan.service.clone(), open: open.plan.id });
     }
+    check_steps(plan)?;
+    check_ends(state, config, plan, &placement.primary)?;
     let not_allowed = |detail: String| Err(Refusal::NotAllowed { detail });
-    if !config.hosts(&plan.service).any(|region| region.name == plan.to) {
-        return not_allowed(format!("{} does not host {}", plan.to, plan.service));
-    }
-    let moves_primary = matches!(plan.kind, Kind::Failover | Kind::Switchover | Kind::Failback);
-    if moves_primary && plan.from != placement.primary {
-        return not_allowed(format!("the primary of {} is {}, not {}", plan.service, placement.primary, plan.from));
-    }
-    if moves_primary && plan.from == plan.to {
-        return not_allowed(format!("{} is in {} already", plan.service, plan.to));
-    }
-    if let Some(why) = state.drained.get(&plan.to).filter(|_| moves_primary) {
-        return not_allowed(format!("{} is drained: {why}", plan.to));
-    }
     if !plan.automatic {
         return Ok(());
     }
@@ -83,10 +83,73 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
     {
         return not_allowed(format!("{} in {} is not held dead", plan.service, plan.from));
     }
-    match limits::exhausted(state, &config.strategy.moves, &plan.service, &plan.from, state.now) {
+    match limits::exhausted(state, &config.strategy.moves, plan.kind, &plan.service, &plan.from, state.now) {
         Some(limit) => not_allowed(limit.to_string()),
         None => Ok(()),
     }
+}
+
+/// A plan must be able to come to its end: steps wait for earlier ones only, and one of them is
+/// the move.
+fn check_steps(plan: &Plan) -> Result<(), Refusal> {
+    let malformed =
+        |detail: &str| Err(Refusal::NotAllowed { detail: format!("{} is malformed: {detail}", plan.id) });
+    if plan.reason.len() > KEPT_TEXT {
+        let (actual, limit) = (plan.reason.len(), KEPT_TEXT);
+        return Err(Refusal::TooLong { what: "the reason".into(), actual, limit });
+    }
+    if plan.steps.iter().filter(|step| step.point_of_no_return).count() != 1 {
+        return malformed("exactly one step must be its point of no return");
+    }
+    let mut known = BTreeSet::new();
+    for step in &plan.steps {
+        if step.attempts == 0 {
+            return malformed("a step has no attempts");
+        }
+        if !step.after.iter().all(|before| known.contains(before)) {
+            return malformed("a step waits for one that does not come before it");
+        }
+        if !known.insert(step.id) {
+            return malformed("two steps have one number");
+        }
+    }
+    Ok(())
+}
+
+/// From where to where: traffic is never sent to a region that does not host the service, may
+/// not, is drained, or is held dead (S6).
+fn check_ends(state: &State, config: &Config, plan: &Plan, primary: &RegionName) -> Result<(), Refusal> {
+    let service = &plan.service;
+    let not_allowed = |detail: String| Err(Refusal::NotAllowed { detail });
+    let hosts = |name: &RegionName| config.hosts(service).any(|region| region.name == *name);
+    for end in [&plan.from, &plan.to] {
+        if !hosts(end) {
+            return not_allowed(format!("{end} does not host {service}"));
+        }
+    }
+    if plan.from == plan.to {
+        return not_allowed(format!("{service} is in {} already", plan.to));
+    }
+    let leaves = if plan.kind == Kind::Withdraw { &plan.to } else { &plan.from };
+    if leaves != primary {
+        return not_allowed(format!("the primary of {service} is {primary}, not {leaves}"));
+    }
+    if plan.kind == Kind::Withdraw {
+        return Ok(());
+    }
+    if let Some(why) = state.drained.get(&plan.to) {
+        return not_allowed(format!("{} is drained: {why}", plan.to));
+    }
+    if state.service_verdict(service, &plan.to) == Verdict::Dead {
+        return not_allowed(format!("{service} is dead in {}", plan.to));
+    }
+    let allowed =
+        config.services.get(service).map(|service| service.jurisdictions.as_slice()).unwrap_or_default();
+    let own = config.region(&plan.to).and_then(|region| region.jurisdiction.as_ref());
+    if plan.kind.moves_primary() && !allowed.is_empty() && !own.is_some_and(|own| allowed.contains(own)) {
+        return not_allowed(format!("the jurisdiction of {} is not allowed for {service}", plan.to));
+    }
+    Ok(())
 }
 
 pub(super) fn approve(state: &mut State, context: &Context, id: PlanId) -> Applied {
@@ -99,7 +162,10 @@ pub(super) fn approve(state: &mut State, context: &Context, id: PlanId) -> Appli
     let parent = record.plan.parent.config_generation;
     if parent != state.config_generation {
         return Err(Refusal::StaleParent {
-            detail: format!("configuration generation {parent}, now {}; cancel it and plan anew", state.config_generation),
+            detail: format!(
+                "configuration generation {parent}, now {}; cancel it and plan anew",
+                state.config_generation
+            ),
         });
     }
     record_mut(state, id).status = PlanStatus::Running;
@@ -118,7 +184,9 @@ pub(super) fn cancel(state: &mut State, context: &Context, id: PlanId, why: Stri
     }
     if record.is_committed() {
         return Err(Refusal::NotAllowed {
-            detail: format!("{id} is past its point of no return; when it has ended, `failover failback` goes home"),
+            detail: format!(
+                "{id} is past its point of no return; when it has ended, `failover failback` goes home"
+            ),
         });
     }
     finish(state, context, id, PlanStatus::Cancelled(kept(why, KEPT_REASON)));
@@ -143,13 +211,24 @@ pub(super) fn end(state: &mut State, context: &Context, id: PlanId, status: Plan
         PlanStatus::AwaitingApproval | PlanStatus::Running => {
             return Err(Refusal::NotAllowed { detail: format!("{id} is open already") });
         }
+        PlanStatus::Cancelled(_) if record.is_committed() => {
+            return Err(Refusal::NotAllowed { detail: format!("{id} is past its point of no return") });
+        }
         _ => {}
     }
-    finish(state, context, id, status);
+    finish(state, context, id, cut(status));
     Ok(true)
 }
 
-/// Ends a plan. One that ends before its point of no return leaves the names as they were.
+fn cut(status: PlanStatus) -> PlanStatus {
+    match status {
+        PlanStatus::Stopped(why) => PlanStatus::Stopped(kept(why, KEPT_REASON)),
+        PlanStatus::Cancelled(why) => PlanStatus::Cancelled(kept(why, KEPT_REASON)),
+        status => status,
+    }
+}
+
+/// Ends a plan. One that ends before its move took effect leaves the names as they were.
 pub(super) fn finish(state: &mut State, context: &Context, id: PlanId, status: PlanStatus) {
     let now = state.now;
     let record = record_mut(state, id);
@@ -164,8 +243,22 @@ pub(super) fn finish(state: &mut State, context: &Context, id: PlanId, status: P
         _ => IncidentStatus::Identified,
     };
     tell(state, seq, &plan, incident_status, body);
-    resolve_if_served(state, seq, &plan);
-    zone::rebuild(state, context);
+    zone::restore(state, context, &plan.service);
+    if !half_shifted(state, id) {
+        resolve_if_served(state, seq, &plan);
+    }
+}
+
+/// Whether the move took effect while some of the names were left behind: then healthy servers
+/// do not mean served clients, and the incident stays until a person, or another plan, ends it.
+fn half_shifted(state: &State, id: PlanId) -> bool {
+    let Some(record) = state.plans.get(&id) else { return false };
+    let is_done = |step: &&crate::plan::Step| {
+        record.steps.get(&step.id).is_some_and(|step| step.status == StepStatus::Done)
+    };
+    let shifts = || record.plan.steps.iter().filter(|step| matches!(step.action, Action::ShiftDns { .. }));
+    record.plan.steps.iter().filter(|step| step.point_of_no_return).any(|step| is_done(&step))
+        && !shifts().all(|step| is_done(&step))
 }
 
 /// A service that is healthy where it now is has no incident any more.
@@ -186,8 +279,19 @@ fn tell(state: &mut State, seq: u64, plan: &Plan, status: IncidentStatus, body: 
 }
 
 fn forget_old(state: &mut State) {
-    let ended: Vec<PlanId> =
-        state.plans.values().filter(|record| !record.is_open()).map(|record| record.plan.id).collect();
+    // Now and then is enough, and a thousand services may leave one region together.
+    if state.last_plan % FORGET_EVERY != 0 {
+        return;
+    }
+    // The last plan of a service is kept, whatever its age: what became of it decides what is next.
+    let last: BTreeMap<&ServiceName, PlanId> =
+        state.plans.values().map(|record| (&record.plan.service, record.plan.id)).collect();
+    let is_old = |record: &&PlanRecord| {
+        !record.is_open()
+            && (last.get(&record.plan.service) != Some(&record.plan.id)
+                || !state.services.contains_key(&record.plan.service))
+    };
+    let ended: Vec<PlanId> = state.plans.values().filter(is_old).map(|record| record.plan.id).collect();
     for id in ended.iter().take(ended.len().saturating_sub(KEPT_PLANS)) {
         state.plans.remove(id);
     }

@@ -1,4 +1,4 @@
-use super::{Applied, Context, zone};
+use super::{Applied, Context, KEPT_REASON, kept, zone};
 use crate::command::{AgentInfo, Refusal};
 use crate::event::Event;
 use crate::name::AgentId;
@@ -12,6 +12,10 @@ pub(super) fn open(state: &mut State, context: &Context, agent: AgentId, info: A
     if !expected {
         return Err(Refusal::Unknown { what: format!("agent {agent} in the configuration") });
     }
+    let info = AgentInfo {
+        dns: info.dns.filter(|address| address.len() <= KEPT_REASON),
+        version: kept(info.version, KEPT_REASON),
+    };
     let session = Session { info, live: true, since: state.now };
     let before = state.sessions.get(&agent);
     if before.is_some_and(|before| before.live && before.info == session.info) {

@@ -5,7 +5,8 @@ use crate::config::DnsProvider;
 use crate::event::Event;
 use crate::limits;
 use crate::plan::{
-    Action, Epoch, Kind, OnFailure, Plan, PlanId, PlanStatus, StepId, StepRecord, StepResult, StepStatus,
+    Action, Epoch, Executor, Kind, OnFailure, Plan, PlanId, PlanStatus, StepId, StepRecord, StepResult,
+    StepStatus,
 };
 use crate::state::{Move, State};
 
@@ -26,6 +27,9 @@ pub(super) fn start(state: &mut State, context: &Context, id: PlanId, step: Step
     let last = record.steps.get(&step);
     if last.is_some_and(|last| matches!(last.status, StepStatus::Done | StepStatus::Skipped)) {
         return Ok(false);
+    }
+    if last.is_some_and(|last| last.status == StepStatus::Running && attempt > last.attempt) {
+        return not_allowed(format!("an attempt at step {step} of {id} still runs"));
     }
     let expected = last.map_or(1, |last| last.attempt + 1);
     if attempt < expected {
@@ -58,30 +62,46 @@ pub(super) fn done(
     result: StepResult,
 ) -> Applied {
     let record = find(state, id)?;
-    let plan = record.plan.clone();
-    let service = plan.service.clone();
-    let current = state.services.get(&service).map_or(Epoch(0), |placement| placement.epoch);
-    if epoch != plan.epoch || epoch != current {
-        return Err(Refusal::StaleEpoch { service, given: epoch, current });
+    let plan = &record.plan;
+    let current = state.services.get(&plan.service).map_or(Epoch(0), |placement| placement.epoch);
+    let stale = || Err(Refusal::StaleEpoch { service: plan.service.clone(), given: epoch, current });
+    if epoch != plan.epoch {
+        return stale();
     }
     let Some(planned) = record.step(step).cloned() else {
         return Err(Refusal::Unknown { what: format!("step {step} of {id}") });
     };
+    let last = record.steps.get(&step);
+    // Told once more what is known: nothing to refuse, also when the plan has ended since.
+    if last.is_some_and(|last| is_repeated(last, attempt, &result)) {
+        return Ok(false);
+    }
+    if epoch != current {
+        return stale();
+    }
     if !record.status.is_open() {
         return Err(Refusal::NotAllowed { detail: format!("{id} has ended") });
     }
     if record.status == PlanStatus::AwaitingApproval || !record.is_ready(&planned) {
         return Err(Refusal::NotAllowed { detail: format!("step {step} of {id} may not have begun yet") });
     }
-    let last = record.steps.get(&step);
-    if last.is_some_and(|last| last.status != StepStatus::Running) {
+    // Only what the log entry itself does has a result without a beginning.
+    let running = match last {
+        Some(last) => last.attempt,
+        None if planned.executor == Executor::Controllers => 1,
+        None => return Err(Refusal::NotAllowed { detail: format!("step {step} of {id} has not begun") }),
+    };
+    if attempt > running {
+        let detail = format!("attempt {attempt} at step {step} of {id} has not begun");
+        return Err(Refusal::NotAllowed { detail });
+    }
+    // A late success counts: the deed is done. A late failure says nothing of the attempt that runs.
+    let is_late = attempt < running || last.is_some_and(|last| last.status != StepStatus::Running);
+    let is_over = last.is_some_and(|last| matches!(last.status, StepStatus::Done | StepStatus::Skipped));
+    if is_over || is_late && !matches!(result, StepResult::Done { .. }) {
         return Ok(false);
     }
-    let running = last.map_or(1, |last| last.attempt);
-    // A late failure of an earlier attempt says nothing of the one that runs; a late success does.
-    if attempt < running && !matches!(result, StepResult::Done { .. }) {
-        return Ok(false);
-    }
+    let plan = plan.clone();
     let result = cut(result);
     settle(state, id, step, &result, planned.on_failure, running >= planned.attempts);
     state.record(context, Event::StepEnded { plan: id, step, attempt, result: result.clone() });
@@ -90,10 +110,27 @@ pub(super) fn done(
     }
     let failed = record_mut(state, id).steps.get(&step).is_some_and(|step| step.status == StepStatus::Failed);
     if failed && (running >= planned.attempts || matches!(result, StepResult::Refused { .. })) {
-        let (StepResult::Failed { why } | StepResult::Refused { why } | StepResult::Done { note: why }) = result;
-        finish(state, context, id, PlanStatus::Stopped(format!("step {step} ({}) failed: {why}", planned.action)));
+        let (StepResult::Failed { why } | StepResult::Refused { why } | StepResult::Done { note: why }) =
+            result;
+        finish(
+            state,
+            context,
+            id,
+            PlanStatus::Stopped(format!("step {step} ({}) failed: {why}", planned.action)),
+        );
     }
     Ok(true)
+}
+
+fn is_repeated(last: &StepRecord, attempt: u32, result: &StepResult) -> bool {
+    match (last.status, result) {
+        (StepStatus::Done, StepResult::Done { .. }) => true,
+        (
+            StepStatus::Failed | StepStatus::Skipped,
+            StepResult::Failed { .. } | StepResult::Refused { .. },
+        ) => attempt <= last.attempt,
+        _ => false,
+    }
 }
 
 fn cut(result: StepResult) -> StepResult {
@@ -104,7 +141,14 @@ fn cut(result: StepResult) -> StepResult {
     }
 }
 
-fn settle(state: &mut State, id: PlanId, step: StepId, result: &StepResult, on_failure: OnFailure, last: bool) {
+fn settle(
+    state: &mut State,
+    id: PlanId,
+    step: StepId,
+    result: &StepResult,
+    on_failure: OnFailure,
+    last: bool,
+) {
     let now = state.now;
     let record = record_mut(state, id).steps.entry(step).or_insert_with(|| StepRecord {
         status: StepStatus::Running,
@@ -139,6 +183,7 @@ fn take_effect(state: &mut State, context: &Context, plan: &Plan, step: &crate::
 
 fn commit_move(state: &mut State, plan: &Plan) {
     let now = state.now;
+    let decided_at = state.plans.get(&plan.id).map_or(now, |record| record.opened_at);
     let Some(placement) = state.services.get_mut(&plan.service) else { return };
     match plan.kind {
         Kind::Withdraw => {
@@ -150,6 +195,7 @@ fn commit_move(state: &mut State, plan: &Plan) {
         Kind::Failover | Kind::Switchover | Kind::Failback => {
             placement.primary = plan.to.clone();
             placement.since = now;
+            placement.moved = true;
             placement.left_out.remove(&plan.to);
             if plan.kind == Kind::Failover {
                 placement.left_out.insert(plan.from.clone());
@@ -158,6 +204,8 @@ fn commit_move(state: &mut State, plan: &Plan) {
     }
     state.moves.push(Move {
         at: now,
+        decided_at,
+        kind: plan.kind,
         service: plan.service.clone(),
         from: plan.from.clone(),
         to: plan.to.clone(),

@@ -5,10 +5,11 @@ use crate::command::Refusal;
 use crate::config::Config;
 use crate::event::Event;
 use crate::evidence::Condition;
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Opinion};
 use crate::incident::{self, Impact, IncidentStatus, Subject};
-use crate::name::{RegionName, ServiceName};
+use crate::name::{AgentId, RegionName, ServiceName};
 use crate::state::{Standing, State};
+use crate::time::Time;
 use crate::verdict::{Assessment, Verdict};
 
 /// Falls remembered of one region.
@@ -21,38 +22,44 @@ pub(super) fn set(
     service: Option<ServiceName>,
     assessment: Assessment,
 ) -> Applied {
-    let config = state.config.as_ref().ok_or(Refusal::NotConfigured)?;
+    let config = state.config.clone().ok_or(Refusal::NotConfigured)?;
     if config.region(&region).is_none() {
         return Err(Refusal::Unknown { what: format!("region {region}") });
     }
-    if assessment.verdict == Verdict::Dead {
-        has_majority(state, config, &region, service.is_none(), &assessment)?;
+    if let Some(name) = &service
+        && !(state.services.contains_key(name) && config.hosts(name).any(|host| host.name == region))
+    {
+        return Err(Refusal::Unknown { what: format!("service {name} in {region}") });
     }
-    let standing = match &service {
-        None => state.regions.entry(region.clone()).or_default(),
-        Some(name) => {
-            let placement = state
-                .services
-                .get_mut(name)
-                .ok_or_else(|| Refusal::Unknown { what: format!("service {name}") })?;
-            placement.standing.entry(region.clone()).or_default()
-        }
+    if assessment.verdict == Verdict::Dead {
+        has_majority(state, &config, &region, service.is_none(), &assessment)?;
+    }
+    let held = match &service {
+        None => Some(state.regions.entry(region.clone()).or_default()),
+        Some(name) => state
+            .services
+            .get_mut(name)
+            .map(|placement| placement.standing.entry(region.clone()).or_default()),
     };
+    let Some(standing) = held else { return Ok(false) };
     let before = standing.verdict;
     if before == assessment.verdict {
         return Ok(false);
     }
+    let first = standing.since == Time(0);
     note(standing, &assessment, state.now);
-    let primary = service.as_ref().and_then(|name| state.services.get(name)).map(|placement| &placement.primary);
+    let primary =
+        service.as_ref().and_then(|name| state.services.get(name)).map(|placement| &placement.primary);
     let matters = primary.is_none_or(|primary| *primary == region);
     if let (Some(name), Verdict::Healthy, true) = (&service, assessment.verdict, matters) {
         state.held.remove(name);
     }
     // A first healthy look is no news.
-    if (before, assessment.verdict) == (Verdict::Unknown, Verdict::Healthy) && state.incidents.is_empty() {
+    if first && assessment.verdict == Verdict::Healthy {
         return Ok(true);
     }
-    let event = Event::VerdictChanged { region: region.clone(), service: service.clone(), from: before, assessment };
+    let event =
+        Event::VerdictChanged { region: region.clone(), service: service.clone(), from: before, assessment };
     let body = event.to_string();
     let Event::VerdictChanged { assessment, .. } = &event else { return Ok(true) };
     let verdict = assessment.verdict;
@@ -64,7 +71,8 @@ pub(super) fn set(
     Ok(true)
 }
 
-/// S5: nothing is called dead without a majority of all vantages, each with a live session.
+/// S5: nothing is called dead without a majority of all vantages, each with a live session, and
+/// no accusation counts that the evidence held here does not bear out.
 fn has_majority(
     state: &State,
     config: &Config,
@@ -72,31 +80,48 @@ fn has_majority(
     whole_region: bool,
     assessment: &Assessment,
 ) -> Result<(), Refusal> {
-    let vantages: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
-    let accusers: BTreeSet<_> = assessment
-        .opinions
-        .iter()
-        .filter(|opinion| opinion.counted && opinion.condition == Condition::Unhealthy)
-        .map(|opinion| &opinion.vantage)
-        .filter(|vantage| state.sessions.get(vantage).is_some_and(|session| session.live))
-        .collect();
-    let speakers =
-        assessment.opinions.iter().filter(|opinion| opinion.counted && opinion.condition != Condition::Unknown).count();
     if whole_region && state.has_live_agent(region) {
         return Err(Refusal::NotAllowed { detail: format!("{region} is not dead: its agent has a session") });
     }
-    if speakers < vantages / 2 + 1 || accusers.len() * 2 <= speakers {
+    let vantages: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
+    let live = |opinion: &&Opinion| {
+        opinion.counted && state.sessions.get(&opinion.vantage).is_some_and(|session| session.live)
+    };
+    let speakers: BTreeSet<_> = assessment
+        .opinions
+        .iter()
+        .filter(live)
+        .filter(|opinion| opinion.condition != Condition::Unknown)
+        .map(|opinion| &opinion.vantage)
+        .collect();
+    let accusers: BTreeSet<_> = assessment
+        .opinions
+        .iter()
+        .filter(live)
+        .filter(|opinion| opinion.condition == Condition::Unhealthy)
+        .map(|opinion| &opinion.vantage)
+        .filter(|vantage| found_unhealthy(state, config, vantage, region))
+        .collect();
+    let (accusers, speakers) = (accusers.len(), speakers.len());
+    if speakers < vantages / 2 + 1 || accusers * 2 <= speakers {
         return Err(Refusal::NotAllowed {
             detail: format!(
-                "{} of {speakers} vantages that can speak call {region} unhealthy; of {vantages} a majority must speak and most of those agree",
-                accusers.len()
+                "{accusers} of {speakers} vantages that can speak call {region} unhealthy; of {vantages} a majority must speak and most of those agree"
             ),
         });
     }
     Ok(())
 }
 
-fn note(standing: &mut Standing, assessment: &Assessment, now: crate::time::Time) {
+fn found_unhealthy(state: &State, config: &Config, vantage: &AgentId, region: &RegionName) -> bool {
+    let Some(found) = state.evidence.get(vantage) else { return false };
+    let of_region = config.checks.iter().filter(|check| check.region == *region);
+    of_region
+        .filter_map(|check| found.get(&check.id))
+        .any(|evidence| evidence.condition == Condition::Unhealthy)
+}
+
+fn note(standing: &mut Standing, assessment: &Assessment, now: Time) {
     let fell = |verdict| matches!(verdict, Verdict::Dead | Verdict::Partitioned);
     if fell(assessment.verdict) && !fell(standing.verdict) {
         standing.falls.push(now);
@@ -116,10 +141,19 @@ fn tell(state: &mut State, seq: u64, subject: Subject, verdict: Verdict, body: S
             incident::update(&mut state.incidents, seq, state.now, &subject, IncidentStatus::Resolved, body);
             return;
         }
-        Verdict::Unknown => {
-            incident::update(&mut state.incidents, seq, state.now, &subject, IncidentStatus::Investigating, body);
+        // Not seeing is no outage of a region, but a service that nobody watches is worth an alert.
+        Verdict::Unknown if matches!(subject, Subject::Region(_)) => {
+            incident::update(
+                &mut state.incidents,
+                seq,
+                state.now,
+                &subject,
+                IncidentStatus::Investigating,
+                body,
+            );
             return;
         }
+        Verdict::Unknown => (Impact::Minor, IncidentStatus::Investigating),
         Verdict::Degraded => (Impact::Minor, IncidentStatus::Investigating),
         Verdict::Partitioned => (Impact::Major, IncidentStatus::Investigating),
         Verdict::Dead => (Impact::Critical, IncidentStatus::Identified),
@@ -129,6 +163,9 @@ fn tell(state: &mut State, seq: u64, subject: Subject, verdict: Verdict, body: S
 
 pub(super) fn hold(state: &mut State, context: &Context, explanation: Explanation) -> Applied {
     let service = explanation.service.clone();
+    if !state.services.contains_key(&service) {
+        return Err(Refusal::Unknown { what: format!("service {service}") });
+    }
     if state.held.get(&service) == Some(&explanation.conclusion) {
         return Ok(false);
     }

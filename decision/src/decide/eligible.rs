@@ -70,10 +70,12 @@ pub(super) fn obstacle(
     if !matches!(verdict, Verdict::Healthy | Verdict::Degraded) {
         return Some(format!("{service} is {verdict} there"));
     }
+    let in_it = state.services.get(service).and_then(|placement| placement.standing.get(&region.name));
     held_down(round, config, state.regions.get(&region.name), now)
+        .or_else(|| held_down(round, config, in_it, now))
 }
 
-/// A region that fell more than once within the window must first stay up for the hold-down.
+/// A region, or the service in it, that fell more than once within the window must first stay up for the hold-down.
 fn held_down(round: &mut Round, config: &Config, standing: Option<&Standing>, now: Time) -> Option<String> {
     let standing = standing?;
     let window = config.strategy.moves.window;
@@ -83,7 +85,7 @@ fn held_down(round: &mut Round, config: &Config, standing: Option<&Standing>, no
         return None;
     }
     Some(format!(
-        "it fell {falls} times in {} and is held down until it was up for {}",
+        "it fell {falls} times within {} and is held down until it was up for {}",
         Human(window),
         Human(hold_down)
     ))

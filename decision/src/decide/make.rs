@@ -67,10 +67,17 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     let mut list = List::default();
     for share in stages(config, wish) {
         let spread = Spread { primary, left_out: &left_out, leaving: Some((wish.from, 100 - share)) };
-        let embedded = of_service(config, wish.service, &spread)
+        let staged: Vec<_> = of_service(config, wish.service, &spread)
             .into_iter()
-            .filter(|(zone, _)| provider(config, zone) == Some(&DnsProvider::Embedded));
-        for (zone, set) in embedded {
+            .filter(|(zone, _)| provider(config, zone) == Some(&DnsProvider::Embedded))
+            .map(|(zone, set)| (zone, shared(set, wish)))
+            .filter(|(_, set)| !set.is_empty())
+            .collect();
+        // Only Regent's own servers draw by weight; elsewhere there is nothing to wait for.
+        if staged.is_empty() {
+            break;
+        }
+        for (zone, set) in staged {
             list.shift(wish, zone, DnsProvider::Embedded, set, false);
         }
         list.settle(config.strategy.gradual_shift.pause);
@@ -95,6 +102,15 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     Some(list.steps)
 }
 
+/// The record sets that both regions answer for during a stage.
+fn shared(mut set: Vec<RecordSet>, wish: &Wish) -> Vec<RecordSet> {
+    set.retain(|set| {
+        let has = |region: &RegionName| set.groups.iter().any(|group| group.region == *region);
+        set.groups.len() == 2 && has(wish.from) && has(wish.to)
+    });
+    set
+}
+
 fn provider<'a>(config: &'a Config, zone: &DnsName) -> Option<&'a DnsProvider> {
     config.zones.get(zone).map(|zone| &zone.provider)
 }
@@ -106,7 +122,14 @@ fn stages(config: &Config, wish: &Wish) -> Vec<u8> {
     if !planned || capacity(wish.to) >= capacity(wish.from) {
         return Vec::new();
     }
-    config.strategy.gradual_shift.stages_percent.iter().copied().filter(|share| *share < 100).collect()
+    config
+        .strategy
+        .gradual_shift
+        .stages_percent
+        .iter()
+        .copied()
+        .filter(|share| (1..100).contains(share))
+        .collect()
 }
 
 /// Steps in the making; what is added next waits for all of `after`.

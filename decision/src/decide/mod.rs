@@ -3,12 +3,15 @@
 //! count, so they may change from version to version; every member checks in `State::apply`.
 
 mod eligible;
+mod failover;
+mod home;
 mod make;
 mod moves;
 mod operator;
 mod progress;
 mod sessions;
 mod verdicts;
+mod weigh;
 mod what_if;
 
 use std::collections::BTreeMap;
@@ -17,14 +20,15 @@ use std::time::Duration;
 pub use operator::{failback, switchover};
 pub use what_if::{WhatIf, if_lost};
 
-use crate::command::{Command, Stamped};
+use crate::command::{Command, Outcome, Refusal, Stamped};
 use crate::explain::Explanation;
 use crate::name::{AgentId, ServiceName};
 use crate::state::State;
 use crate::time::Time;
+use crate::verdict::Picture;
 
-/// Far more rounds than any state needs; a bound, so that a faulty rule cannot spin.
-const MAX_ROUNDS: usize = 32;
+/// Far more passes than any state needs; a bound, so that a faulty rule cannot spin.
+const MAX_PASSES: usize = 32;
 
 /// What only the leader knows, in its memory: when it last heard of each agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,33 +52,80 @@ pub struct Decision {
     pub explanations: BTreeMap<ServiceName, Explanation>,
     /// When to look again, though nothing else happens.
     pub wake_at: Option<Time>,
+    /// What the rules wanted and the state would refuse: left out of `commands`, which would be
+    /// refused again at every look. Empty unless a rule is faulty.
+    pub refused: Vec<Refusal>,
 }
 
 /// One look: commands are applied to a copy until nothing more follows, so that a failure seen is
 /// one commit, not a chain of them.
 pub fn decide(state: &State, view: &LeaseView, now: Time) -> Decision {
-    let mut copy: Option<State> = None;
-    let mut commands = Vec::new();
+    let Some(config) = state.config.as_deref() else { return Decision::default() };
+    // A leader whose clock lies behind the log lives in the log's time.
+    let now = now.max(state.now);
+    let mut desk = Desk::new(state, now);
+    let mut sessions = Round::default();
+    for command in sessions::expire(&mut sessions, config, state, view, now) {
+        desk.put(command);
+    }
+    // Neither plans nor steps change what the evidence says.
+    let found = Picture::new(config, desk.state()).conclude();
+    for command in verdicts::changed(&found, desk.state()) {
+        desk.put(command);
+    }
     let mut round = Round::default();
-    for _ in 0..MAX_ROUNDS {
-        round = look(copy.as_ref().unwrap_or(state), view, now);
-        if round.commands.is_empty() {
+    for _ in 0..MAX_PASSES {
+        round = Round { wake_at: sessions.wake_at, ..Round::default() };
+        let before = desk.commands.len();
+        for command in progress::advance(&mut round, desk.state(), now) {
+            desk.put(command);
+        }
+        for service in config.services.keys() {
+            if let Some(command) = moves::consider(&mut round, config, desk.state(), &found, service, now) {
+                desk.put(command);
+            }
+        }
+        if desk.commands.len() == before {
             break;
         }
-        let next = copy.get_or_insert_with(|| state.clone());
-        let index = next.index + 1;
-        for command in round.commands.drain(..) {
-            next.apply(index, Stamped { at: now, by: "leader".into(), command: command.clone() });
-            commands.push(command);
-        }
     }
-    Decision { commands, explanations: round.explanations, wake_at: round.wake_at }
+    let Desk { commands, refused, .. } = desk;
+    Decision { commands, explanations: round.explanations, wake_at: round.wake_at, refused }
 }
 
-/// One pass over the rules.
+/// The commands so far, and the state as it will be with them.
+struct Desk<'a> {
+    given: &'a State,
+    copy: Option<State>,
+    now: Time,
+    commands: Vec<Command>,
+    refused: Vec<Refusal>,
+}
+
+impl<'a> Desk<'a> {
+    fn new(given: &'a State, now: Time) -> Self {
+        Self { given, copy: None, now, commands: Vec::new(), refused: Vec::new() }
+    }
+
+    fn state(&self) -> &State {
+        self.copy.as_ref().unwrap_or(self.given)
+    }
+
+    /// Keeps what changes something.
+    fn put(&mut self, command: Command) {
+        let next = self.copy.get_or_insert_with(|| self.given.clone());
+        let stamped = Stamped { at: self.now, by: "leader".into(), command: command.clone() };
+        match next.apply(self.given.index + 1, stamped) {
+            Outcome::Refused { refusal } if !self.refused.contains(&refusal) => self.refused.push(refusal),
+            Outcome::Refused { .. } | Outcome::Unchanged => {}
+            Outcome::Applied { .. } | Outcome::Batch { .. } => self.commands.push(command),
+        }
+    }
+}
+
+/// What one pass over the rules finds besides commands.
 #[derive(Default)]
 struct Round {
-    commands: Vec<Command>,
     explanations: BTreeMap<ServiceName, Explanation>,
     wake_at: Option<Time>,
 }
@@ -92,29 +143,4 @@ impl Round {
         }
         due <= now
     }
-}
-
-fn look(state: &State, view: &LeaseView, now: Time) -> Round {
-    let mut round = Round::default();
-    let Some(config) = &state.config else { return round };
-    sessions::expire(&mut round, config, state, view, now);
-    if !round.commands.is_empty() {
-        return round;
-    }
-    verdicts::conclude(&mut round, config, state);
-    if !round.commands.is_empty() {
-        return round;
-    }
-    progress::advance(&mut round, state, now);
-    if !round.commands.is_empty() {
-        return round;
-    }
-    for service in config.services.keys() {
-        moves::consider(&mut round, config, state, service, now);
-        // One plan a round: the next one must see it.
-        if round.commands.iter().any(|command| matches!(command, Command::OpenPlan { .. })) {
-            break;
-        }
-    }
-    round
 }

@@ -23,7 +23,7 @@ pub fn switchover(
 
 /// A planned move home: to the first region that hosts it.
 pub fn failback(state: &State, now: Time, service: &ServiceName, reason: String) -> Result<Plan, Refusal> {
-    let config = state.config.as_ref().ok_or(Refusal::NotConfigured)?;
+    let config = state.config.as_deref().ok_or(Refusal::NotConfigured)?;
     let home = config
         .hosts(service)
         .next()
@@ -39,11 +39,9 @@ fn make(
     kind: Option<Kind>,
     reason: String,
 ) -> Result<Plan, Refusal> {
-    let config = state.config.as_ref().ok_or(Refusal::NotConfigured)?;
-    let placement = state
-        .services
-        .get(service)
-        .ok_or_else(|| Refusal::Unknown { what: format!("service {service}") })?;
+    let config = state.config.as_deref().ok_or(Refusal::NotConfigured)?;
+    let placement =
+        state.services.get(service).ok_or_else(|| Refusal::Unknown { what: format!("service {service}") })?;
     if let Some(open) = state.open_plan(service) {
         return Err(Refusal::PlanOpen { service: service.clone(), open: open.plan.id });
     }
@@ -66,18 +64,22 @@ fn make(
             match eligible.first() {
                 Some(region) => &region.name,
                 None => {
-                    let why: Vec<String> =
-                        rejected.iter().map(|rejected| format!("{}: {}", rejected.region, rejected.why)).collect();
-                    return Err(Refusal::NotAllowed { detail: format!("no region is eligible ({})", why.join("; ")) });
+                    let why: Vec<String> = rejected
+                        .iter()
+                        .map(|rejected| format!("{}: {}", rejected.region, rejected.why))
+                        .collect();
+                    return Err(Refusal::NotAllowed {
+                        detail: format!("no region is eligible ({})", why.join("; ")),
+                    });
                 }
             }
         }
     };
     // From a dead region nothing can be handed over: it is a failover, whoever asks.
-    let kind = kind.unwrap_or(match state.service_verdict(service, from) {
+    let kind = match state.service_verdict(service, from) {
         Verdict::Dead => Kind::Failover,
-        _ => Kind::Switchover,
-    });
+        _ => kind.unwrap_or(Kind::Switchover),
+    };
     let wish = Wish { kind, service, from, to, automatic: false, needs_approval: false, reason };
     plan(config, state, wish).ok_or_else(|| Refusal::Unknown { what: format!("service {service}") })
 }

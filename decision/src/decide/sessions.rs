@@ -4,11 +4,21 @@ use crate::config::Config;
 use crate::state::State;
 use crate::time::Time;
 
-/// Sessions that were not heard of for the session timeout are lost.
-pub(super) fn expire(round: &mut Round, config: &Config, state: &State, view: &LeaseView, now: Time) {
-    for (agent, _) in state.sessions.iter().filter(|(_, session)| session.live) {
-        if round.passed(now, view.heard(agent), config.strategy.session_timeout) {
-            round.commands.push(Command::LoseSession { agent: agent.clone() });
+/// Sessions that were not heard of for the session timeout are lost. One that was opened was
+/// heard of then, whatever this leader remembers.
+pub(super) fn expire(
+    round: &mut Round,
+    config: &Config,
+    state: &State,
+    view: &LeaseView,
+    now: Time,
+) -> Vec<Command> {
+    let mut lost = Vec::new();
+    for (agent, session) in state.sessions.iter().filter(|(_, session)| session.live) {
+        let heard = view.heard(agent).max(session.since);
+        if round.passed(now, heard, config.strategy.session_timeout) {
+            lost.push(Command::LoseSession { agent: agent.clone() });
         }
     }
+    lost
 }

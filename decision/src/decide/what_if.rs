@@ -1,12 +1,16 @@
 //! What would happen if a region were lost now: the same rules on a copy of the state.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{LeaseView, decide};
 use crate::command::{Command, Refusal, Stamped};
-use crate::evidence::{Condition, Evidence};
+use crate::config::{Check, Config};
+use crate::evidence::{Condition, Finding};
 use crate::explain::Explanation;
-use crate::name::RegionName;
+use crate::goal::may_probe;
+use crate::name::{AgentId, RegionName};
 use crate::plan::Plan;
 use crate::state::State;
 use crate::time::Time;
@@ -19,45 +23,52 @@ pub struct WhatIf {
     pub explanations: Vec<Explanation>,
 }
 
-/// As if the region's agents fell silent and every other vantage had found its endpoints
-/// unhealthy for the whole detection timeout.
+/// As if the region's agents had fallen silent and every other vantage had found all of it
+/// unhealthy for the whole detection timeout: told to a copy by the same commands.
 pub fn if_lost(state: &State, view: &LeaseView, now: Time, lost: &RegionName) -> Result<WhatIf, Refusal> {
-    let config = state.config.as_ref().ok_or(Refusal::NotConfigured)?;
+    let config = state.config.as_deref().ok_or(Refusal::NotConfigured)?;
     if config.region(lost).is_none() {
         return Err(Refusal::Unknown { what: format!("region {lost}") });
     }
     let mut copy = state.clone();
     let mut view = view.clone();
-    let then = now + config.strategy.detection_timeout;
-    for (agent, session) in copy.sessions.iter_mut() {
+    let then = now.max(state.now) + config.strategy.detection_timeout;
+    for agent in state.live_agents() {
         if agent.region == *lost {
-            session.live = false;
-        } else if session.live {
-            view.heard.insert(agent.clone(), then);
+            tell(&mut copy, then, Command::LoseSession { agent });
+        } else {
+            let findings = findings(config, &agent, lost);
+            tell(&mut copy, then, Command::Evidence { vantage: agent.clone(), findings });
+            view.heard.insert(agent, then);
         }
     }
-    copy.evidence.retain(|vantage, _| vantage.region != *lost);
-    let of_lost: Vec<_> = config.checks.iter().filter(|check| check.region == *lost).collect();
-    for found in copy.evidence.values_mut() {
-        for check in &of_lost {
-            let evidence =
-                Evidence { condition: Condition::Unhealthy, since: now, reason: "supposed lost".into() };
-            found.insert(check.id.clone(), evidence);
-        }
-    }
-    let mut plans = Vec::new();
-    let mut explained = std::collections::BTreeMap::new();
     let decision = decide(&copy, &view, then);
+    let mut plans = Vec::new();
+    let mut explained = BTreeMap::new();
     for command in decision.commands {
-        if let Command::OpenPlan { plan, explanation } = &command {
-            plans.push(plan.clone());
-            explained.extend(explanation.clone().map(|explanation| (plan.service.clone(), explanation)));
+        if let Command::OpenPlan { plan, explanation } = command {
+            explained.extend(explanation.map(|explanation| (plan.service.clone(), explanation)));
+            plans.push(plan);
         }
-        let index = copy.index + 1;
-        copy.apply(index, Stamped { at: then, by: "what-if".into(), command });
     }
     for (service, explanation) in decision.explanations {
         explained.entry(service).or_insert(explanation);
     }
     Ok(WhatIf { lost: lost.clone(), plans, explanations: explained.into_values().collect() })
+}
+
+fn findings(config: &Config, vantage: &AgentId, lost: &RegionName) -> Vec<Finding> {
+    let of_lost = config.checks.iter().filter(|check| check.region == *lost && may_probe(vantage, check));
+    let unhealthy = |check: &Check| Finding {
+        check: check.id.clone(),
+        condition: Condition::Unhealthy,
+        age: config.strategy.detection_timeout,
+        reason: "supposed lost".into(),
+    };
+    of_lost.map(unhealthy).collect()
+}
+
+fn tell(copy: &mut State, at: Time, command: Command) {
+    let index = copy.index + 1;
+    copy.apply(index, Stamped { at, by: "what-if".into(), command });
 }
