@@ -13,8 +13,8 @@ use decision::dns::{Group, RecordSet, RecordType};
 use decision::name::DnsName;
 use decision::plan::Epoch;
 
-use super::testing::tools::{Line, dig, nsupdate};
 use super::testing::Server;
+use super::testing::tools::{Line, dig, nsupdate};
 use super::{Change, DnsActuator};
 
 /// What an actuator is built for.
