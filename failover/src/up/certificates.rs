@@ -16,6 +16,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Where everyone's certificate lies.
 pub struct Certificates {
     folder: PathBuf,
+    /// The cluster's id, as every certificate names it.
+    pub cluster: String,
 }
 
 impl Certificates {
@@ -26,7 +28,7 @@ impl Certificates {
             Failure::error(format!("certificates in {}: {error}", folder.display()))
         };
         std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
-        let certificates = Certificates { folder: folder.clone() };
+        let mut certificates = Certificates { folder: folder.clone(), cluster: String::new() };
         let authority = if folder.join("ca.pem").exists() {
             Authority::load(&folder).map_err(|error| failed(&error))?
         } else {
@@ -36,6 +38,7 @@ impl Certificates {
             authority.save(&folder).map_err(|error| failed(&error))?;
             authority
         };
+        certificates.cluster = authority.trust_domain().to_string();
         let mut identities = vec![(certificates.operator(), Identity::Operator { name: "local".into() })];
         for region in &layout.regions {
             for controller in &region.controllers {

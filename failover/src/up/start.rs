@@ -194,6 +194,8 @@ fn start(
             let mut args = strings([
                 "--agent",
                 &agent.id.to_string(),
+                "--cluster",
+                &certificates.cluster,
                 "--controllers",
                 &controllers.join(","),
                 "--data-dir",
