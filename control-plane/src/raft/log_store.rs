@@ -85,7 +85,6 @@ impl Store {
             ..Log::default()
         };
         log.last = log.purged;
-        // A crash between the mark and the deletes leaves purged entries; the next purge deletes them.
         let first = log.purged.map_or(0, |id| id.index + 1);
         read_entries(disk.as_ref(), first, u64::MAX, usize::MAX, |entry, bytes| {
             // Nothing was written before the first entry of a fresh log, so only later gaps are damage.
@@ -100,7 +99,7 @@ impl Store {
         progress.log_end.store(log.end(), Ordering::Release);
         let committed: Option<LogId> = read_meta(disk.as_ref(), COMMITTED)?;
         *progress.committed.lock().expect("no panic under this lock") = committed.min(log.last);
-        let jobs = Jobs::start(commit, disk.clone(), progress.clone())?;
+        let jobs = Jobs::start(commit, disk.clone(), left_behind(disk.as_ref(), first)?, progress.clone())?;
         let snapshot = Arc::new(tokio::sync::Mutex::new(super::snapshot::Held::read(disk.as_ref())?));
         Ok(Store { disk, jobs, progress, log: Arc::new(Mutex::new(log)), snapshot })
     }
@@ -187,9 +186,19 @@ fn put_entry(ops: &mut Vec<Op>, index: u64, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// What a crash between the mark and the deletes of a purge left.
+fn left_behind(disk: &dyn Disk, first: u64) -> io::Result<Vec<Op>> {
+    let mut oldest = first;
+    disk.scan(Table::Log, &log_key(0, 0), &mut |key, _| {
+        oldest = read_key(key).map_or(first, |(index, _)| index);
+        ControlFlow::Break(())
+    })?;
+    Ok(delete_entries(oldest.min(first), first))
+}
+
 /// In pieces, so that the writer can sync between them.
 fn delete_entries(start: u64, end: u64) -> Vec<Op> {
-    const PIECE: u64 = 256;
+    const PIECE: u64 = 64;
     (start..end)
         .step_by(PIECE as usize)
         .map(|from| {
@@ -321,7 +330,9 @@ impl RaftLogStorage<TypeConfig> for Store {
             log.evict(self.progress.log_end.load(Ordering::Acquire));
             log.end()
         };
-        self.jobs.submit(Job { ops, log_end: Some(log_end), done: Done::Append(callback) }).await
+        self.jobs
+            .submit(Job { ops, log_end: Some(log_end), later: Vec::new(), done: Done::Append(callback) })
+            .await
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
@@ -362,9 +373,10 @@ impl RaftLogStorage<TypeConfig> for Store {
             }
             first
         };
-        let mut ops = vec![put_meta(PURGED, &upto)?];
-        ops.extend(delete_entries(first, upto.index + 1));
+        // The mark is waited for, the deletes are not: what lies before the mark is never read again.
         let log_end = self.progress.log_end.load(Ordering::Acquire).max(upto.index + 1);
-        self.jobs.write(ops, Some(log_end)).await
+        let later = delete_entries(first, upto.index + 1);
+        self.jobs.write(vec![put_meta(PURGED, &upto)?], Some(log_end)).await?;
+        self.jobs.submit(Job { ops: Vec::new(), log_end: None, later, done: Done::Nobody }).await
     }
 }

@@ -35,8 +35,8 @@ impl Settings {
             heartbeat: Duration::from_millis(150),
             election_timeout_min: Duration::from_millis(500),
             election_timeout_max: Duration::from_millis(1_000),
-            snapshot_after_entries: 5_000,
-            keep_entries: 1_000,
+            snapshot_after_entries: 20_000,
+            keep_entries: 2_000,
         }
     }
 

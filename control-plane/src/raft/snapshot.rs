@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Disk, Op, Table, VALUE_MAX};
 use super::log_store::{Store, read_meta};
 use super::types::{Snapshot, SnapshotMeta};
+use super::writer::{Done, Job};
 
 const CURRENT: &[u8] = b"snapshot";
+/// Pieces written before a sync.
+const STEP_PIECES: usize = 16;
 
 /// What `current` says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,12 +45,17 @@ impl Store {
         let number = held.0.as_ref().map_or(0, |current| current.number + 1);
         let current = Current { number, bytes: data.len() as u64, meta: meta.clone() };
         // What a crash left of an earlier try goes first.
-        let mut ops = vec![delete_numbers(number, u64::MAX, 1)];
-        ops.extend(
-            data.chunks(VALUE_MAX)
-                .enumerate()
-                .map(|(piece, part)| Op::Put(Table::Snapshot, key(number, piece as u64), part.to_vec())),
-        );
+        let older = held.0.as_ref().map_or(number, |current| current.number);
+        let leftovers = vec![delete_numbers(0, older, 1), delete_numbers(number, u64::MAX, 1)];
+        self.jobs.write(leftovers, None).await?;
+        // A few pieces at a time, so that appends are synced in between and none waits for the whole.
+        for (step, part) in data.chunks(STEP_PIECES * VALUE_MAX).enumerate() {
+            let pieces = part.chunks(VALUE_MAX).enumerate().map(|(piece, bytes)| {
+                let piece = step * STEP_PIECES + piece;
+                Op::Put(Table::Snapshot, key(number, piece as u64), bytes.to_vec())
+            });
+            self.jobs.write(pieces.collect(), None).await?;
+        }
         let value = serde_json::to_vec(&current)?;
         if value.len() > VALUE_MAX {
             return Err(io::Error::new(
@@ -55,10 +63,15 @@ impl Store {
                 "too many members for a snapshot's head",
             ));
         }
-        ops.push(Op::Put(Table::Meta, CURRENT.to_vec(), value));
-        let old_pieces = held.0.as_ref().map_or(0, |old| (old.bytes as usize).div_ceil(VALUE_MAX));
-        ops.push(delete_numbers(0, number, old_pieces));
-        self.jobs.write(ops, None).await?;
+        self.jobs.write(vec![Op::Put(Table::Meta, CURRENT.to_vec(), value)], None).await?;
+        if let Some(old) = &held.0 {
+            let pieces = old.bytes.div_ceil(VALUE_MAX as u64);
+            let later = (0..pieces)
+                .step_by(STEP_PIECES)
+                .map(|start| delete_pieces(old.number, start, start + STEP_PIECES as u64))
+                .collect();
+            self.jobs.submit(Job { ops: Vec::new(), log_end: None, later, done: Done::Nobody }).await?;
+        }
         held.0 = Some(current);
         Ok(())
     }
@@ -92,4 +105,9 @@ fn key(number: u64, piece: u64) -> Vec<u8> {
 
 fn delete_numbers(start: u64, end: u64, about: usize) -> Op {
     Op::DeleteRange { table: Table::Snapshot, from: key(start, 0), to: key(end, 0), about }
+}
+
+fn delete_pieces(number: u64, start: u64, end: u64) -> Op {
+    let (from, to) = (key(number, start), key(number, end));
+    Op::DeleteRange { table: Table::Snapshot, from, to, about: STEP_PIECES }
 }

@@ -1,11 +1,13 @@
 //! The one writer to disk: takes jobs in order, writes and syncs them together, then acknowledges.
 //! Group commit comes from the wait: while one sync runs, the next batch gathers.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use openraft::storage::IOFlushed;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, Op, Table, UNSYNCED_MAX};
@@ -29,12 +31,15 @@ pub(super) struct Job {
     pub ops: Vec<Op>,
     /// One past the last log index on disk after this job; none when it does not change that.
     pub log_end: Option<u64>,
+    /// Nobody waits for these: done a piece at a time beside later jobs, so that they hold up none.
+    pub later: Vec<Op>,
     pub done: Done,
 }
 
 pub(super) enum Done {
     Append(IOFlushed<TypeConfig>),
     Waiter(oneshot::Sender<io::Result<()>>),
+    Nobody,
 }
 
 impl Done {
@@ -43,6 +48,7 @@ impl Done {
             Done::Append(callback) => callback.io_completed(result),
             // Who asked may have been cancelled; the write stands all the same.
             Done::Waiter(waiter) => drop(waiter.send(result)),
+            Done::Nobody => {}
         }
     }
 }
@@ -63,16 +69,30 @@ pub(super) enum Jobs {
 }
 
 impl Jobs {
-    pub(super) fn start(commit: Commit, disk: Arc<dyn Disk>, progress: Arc<Progress>) -> io::Result<Jobs> {
+    pub(super) fn start(
+        commit: Commit,
+        disk: Arc<dyn Disk>,
+        later: Vec<Op>,
+        progress: Arc<Progress>,
+    ) -> io::Result<Jobs> {
         let written = *progress.committed.lock().expect("no panic under this lock");
-        let mut writer = Writer { disk, progress, committed_written: written, failed: None };
+        let later = VecDeque::from(later);
+        let mut writer = Writer { disk, progress, committed_written: written, later, failed: None };
         if commit == Commit::Inline {
             return Ok(Jobs::Inline(Arc::new(Mutex::new(writer))));
         }
         let (queue, mut jobs) = mpsc::channel(QUEUE);
         std::thread::Builder::new().name("raft-log".into()).spawn(move || {
-            while let Some(first) = jobs.blocking_recv() {
-                writer.run(gather(first, &mut jobs));
+            loop {
+                match jobs.try_recv() {
+                    Ok(first) => writer.run(gather(first, &mut jobs)),
+                    Err(TryRecvError::Empty) if writer.has_more() => writer.run(Vec::new()),
+                    Err(TryRecvError::Empty) => match jobs.blocking_recv() {
+                        Some(first) => writer.run(gather(first, &mut jobs)),
+                        None => break,
+                    },
+                    Err(TryRecvError::Disconnected) => break,
+                }
             }
             // A clean stop; without this the next start only replays less at first.
             writer.run(Vec::new());
@@ -93,7 +113,7 @@ impl Jobs {
     /// Returns when `ops` are durable.
     pub(super) async fn write(&self, ops: Vec<Op>, log_end: Option<u64>) -> io::Result<()> {
         let (done, durable) = oneshot::channel();
-        self.submit(Job { ops, log_end, done: Done::Waiter(done) }).await?;
+        self.submit(Job { ops, log_end, later: Vec::new(), done: Done::Waiter(done) }).await?;
         durable.await.map_err(|_| stopped())?
     }
 }
@@ -119,12 +139,17 @@ pub(super) struct Writer {
     disk: Arc<dyn Disk>,
     progress: Arc<Progress>,
     committed_written: Option<LogId>,
+    later: VecDeque<Op>,
     /// After a failed sync the kernel may have dropped what it could not write, so nothing later may be
     /// acknowledged (the lesson of PostgreSQL's "fsyncgate", 2018).
     failed: Option<(io::ErrorKind, String)>,
 }
 
 impl Writer {
+    fn has_more(&self) -> bool {
+        self.failed.is_none() && !self.later.is_empty()
+    }
+
     fn run(&mut self, mut batch: Vec<Job>) {
         if self.failed.is_none()
             && let Err(error) = self.write(&mut batch)
@@ -156,7 +181,9 @@ impl Writer {
                 pending.push(op);
             }
             log_end = job.log_end.unwrap_or(log_end);
+            self.later.extend(std::mem::take(&mut job.later));
         }
+        pending.extend(self.later.pop_front());
         let committed = *self.progress.committed.lock().expect("no panic under this lock");
         // Never ahead of the entries themselves: a follower may hear of a commit before it has the entry.
         if committed != self.committed_written
