@@ -9,8 +9,8 @@ function show() {
   const stale = old > STALE_S;
   if (stale) {
     const text = reached
-      ? "This may be out of date: this server has lost touch with the others. Its data is "
-      : "This may be out of date: the server cannot be reached. The data shown is ";
+      ? "This may be out of date: this server has lost touch with the others. Its data is over "
+      : "This may be out of date: the server cannot be reached. The data shown is over ";
     // Whole tens of seconds, so that screen readers are not told each second.
     const told = text + spell(old < 60 ? old - old % 10 : old - old % 60) + " old.";
     if (warning.textContent !== told) warning.textContent = told;
