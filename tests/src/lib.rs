@@ -1,1 +1,248 @@
-//! TODO
+//! A cluster of real processes, as `failover up` starts it, for scenarios that read like stories.
+
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Far longer than anything here takes on a quiet machine; a test that needs it has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A running cluster; ended when dropped.
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    base_port: u16,
+    profile: String,
+    pub ready: Value,
+}
+
+impl Cluster {
+    pub fn up(profile: &str) -> anyhow::Result<Cluster> {
+        Cluster::up_with(profile, &root().join("regions.yml"))
+    }
+
+    pub fn up_with(profile: &str, config: &Path) -> anyhow::Result<Cluster> {
+        let mut cluster = Cluster {
+            folder: tempfile::tempdir()?,
+            base_port: free_block()?,
+            profile: profile.to_owned(),
+            ready: Value::Null,
+        };
+        cluster.start(config)?;
+        Ok(cluster)
+    }
+
+    /// Starts it, or starts it again on the same data.
+    pub fn start(&mut self, config: &Path) -> anyhow::Result<()> {
+        let ready_file = self.folder.path().join("ready.json");
+        let output = Command::new(program("failover")?)
+            .args(["up", "--detach", "--timeout", "90", "--profile", &self.profile])
+            .args(["--base-port", &self.base_port.to_string()])
+            .arg("--config")
+            .arg(config)
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .output()?;
+        ensure!(output.status.success(), "up: {}", text(&output));
+        self.ready = serde_json::from_str(&std::fs::read_to_string(ready_file)?)?;
+        Ok(())
+    }
+
+    pub fn down(&self) -> anyhow::Result<()> {
+        let output =
+            Command::new(program("failover")?).arg("down").arg("--data-dir").arg(self.data_dir()).output()?;
+        ensure!(output.status.success(), "down: {}", text(&output));
+        Ok(())
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn primary(&self) -> &str {
+        self.ready["primary"].as_str().expect("up says where the primary is")
+    }
+
+    pub fn record(&self) -> &str {
+        self.ready["record"].as_str().expect("up says which name it serves")
+    }
+
+    pub fn regions(&self) -> Vec<String> {
+        let regions = self.ready["regions"].as_object().expect("up names the regions");
+        regions.keys().cloned().collect()
+    }
+
+    fn part(&self, region: &str, part: &str) -> &Value {
+        &self.ready["regions"][region][part]
+    }
+
+    /// `part` is `controller`, `agent` or `service`.
+    pub fn pid(&self, region: &str, part: &str) -> i32 {
+        self.part(region, part)["pid"].as_i64().expect("up tells each pid") as i32
+    }
+
+    pub fn signal(&self, region: &str, part: &str, signal: Signal) -> anyhow::Result<()> {
+        kill(Pid::from_raw(self.pid(region, part)), signal).with_context(|| format!("{region} {part}"))
+    }
+
+    /// `kill -9` of everything there.
+    pub fn lose(&self, region: &str) -> anyhow::Result<()> {
+        for part in ["service", "controller", "agent"] {
+            self.signal(region, part, Signal::SIGKILL)?;
+        }
+        Ok(())
+    }
+
+    /// The address that a sample service of this region is served at.
+    pub fn address(&self, region: &str) -> String {
+        let http = self.part(region, "service")["http"].as_str().expect("up tells where services listen");
+        http.split(':').next().unwrap_or_default().to_owned()
+    }
+
+    pub fn http(&self, region: &str) -> String {
+        self.part(region, "controller")["http"]
+            .as_str()
+            .expect("up tells where controllers listen")
+            .to_owned()
+    }
+
+    /// What `dig` is answered in a region; empty when it is not.
+    pub fn dig(&self, region: &str) -> anyhow::Result<String> {
+        let server = self.part(region, "dns")["udp"].as_str().context("up tells where DNS listens")?;
+        let (host, port) = server.rsplit_once(':').context("host:port")?;
+        let output = Command::new("dig")
+            .args([&format!("@{host}"), "-p", port, self.record(), "+short", "+tries=1", "+time=1"])
+            .output()
+            .context("dig")?;
+        // A server that is away makes dig say so on the same stream.
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok(if output.status.success() && !said.starts_with(';') { said } else { String::new() })
+    }
+
+    pub fn failover(&self, args: &[&str]) -> anyhow::Result<Output> {
+        let context = self.data_dir().join("context.json");
+        Ok(Command::new(program("failover")?).arg("--context").arg(context).args(args).output()?)
+    }
+
+    /// A document of a verb that must succeed.
+    pub fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
+        let output = self.failover(&[args, &["-o", "json"]].concat())?;
+        ensure!(output.status.success(), "failover {args:?}: {}", text(&output));
+        serde_json::from_slice(&output.stdout).with_context(|| text(&output))
+    }
+
+    pub fn status(&self) -> anyhow::Result<Value> {
+        self.json(&["status"])
+    }
+
+    /// All journal entries after `seq`.
+    pub fn journal(&self, after: u64) -> anyhow::Result<Vec<Value>> {
+        let page = self.json(&["journal", "--after", &after.max(1).to_string(), "-n", "1000"])?;
+        Ok(page["entries"].as_array().cloned().unwrap_or_default())
+    }
+
+    pub fn leader_region(&self) -> anyhow::Result<String> {
+        let status = self.status()?;
+        let leader = status["leader"].as_u64().context("no leader")?;
+        let members = status["members"].as_array().context("no members")?;
+        let member =
+            members.iter().find(|member| member["id"] == leader).context("the leader is no member")?;
+        Ok(member["region"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Hands leadership over until it is in this region.
+    pub fn lead_from(&self, region: &str) -> anyhow::Result<()> {
+        eventually(&format!("a leader in {region}"), || {
+            if self.leader_region()? == region {
+                return Ok(true);
+            }
+            self.failover(&["members", "hand-over"])?;
+            Ok(false)
+        })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_logs();
+        }
+        let _ = self.down();
+    }
+}
+
+impl Cluster {
+    fn tell_logs(&self) {
+        let Ok(logs) = std::fs::read_dir(self.data_dir().join("logs")) else { return };
+        for log in logs.flatten() {
+            let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!(
+                "== {}\n{}",
+                log.file_name().display(),
+                lines[lines.len().saturating_sub(25)..].join("\n")
+            );
+        }
+    }
+}
+
+/// Waits until `holds`; an error counts as not yet.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut last = None;
+    while begun.elapsed() < DEADLINE {
+        match holds() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => last = Some(error),
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    bail!("never came: {what}{}", last.map_or(String::new(), |error| format!(" ({error:#})")))
+}
+
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").to_owned()
+}
+
+/// A program of this workspace, built beside this test.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // target/debug/deps/this
+    let folder = own.parent().and_then(Path::parent).context("a test lies in target/…/deps")?;
+    let path = folder.join(name);
+    ensure!(path.exists(), "{} is not built: `cargo build --workspace --bins` first", path.display());
+    Ok(path)
+}
+
+/// Sixty ports in a row that nobody listens on, given to no other test of this process.
+fn free_block() -> anyhow::Result<u16> {
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    const BLOCK: u16 = 60;
+    let first = 20_000 + (std::process::id() % 100) as u16 * 120;
+    let candidates = (0..100_u16).map(|n| first + n * BLOCK).filter(|base| *base < 32_000);
+    for base in candidates {
+        let free = (base..base + BLOCK).all(|port| {
+            UdpSocket::bind(("127.0.0.1", port)).is_ok()
+                && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
+        });
+        if free && TAKEN.lock().expect("no panic under this lock").insert(base) {
+            return Ok(base);
+        }
+    }
+    bail!("no {BLOCK} free ports in a row between {first} and 32000")
+}
