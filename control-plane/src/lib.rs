@@ -1,3 +1,16 @@
-//! Who decides: the replicated log, the leader's loop, and what controllers serve.
+//! Who decides: the Raft group, the leader's loop, and what controllers serve.
 
+pub mod authorize;
+pub mod controller;
+pub mod documents;
+pub mod execute;
+pub mod freshness;
+pub mod grpc;
+pub mod heard;
+pub mod http;
+pub mod leader;
 pub mod raft;
+mod run;
+pub mod view;
+
+pub use run::{Settings, StartError, run};
