@@ -84,7 +84,11 @@ impl DnsServer {
         let publisher = Arc::clone(&self.publisher);
         match tokio::task::spawn_blocking(move || publisher.publish(zones)).await {
             Ok(refused) => refused,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is ending, and this call with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 

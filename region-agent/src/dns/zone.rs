@@ -1,31 +1,21 @@
 //! One zone made ready to be answered from: a pure conversion of the desired state.
 
-use std::collections::{BTreeMap, HashMap};
+mod sets;
 
-use decision::dns::{RecordSet, Zone};
+use std::collections::HashMap;
+
+use decision::dns::Zone;
 use decision::name::DnsName;
-use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
 
 use super::key::{self, Key};
 use super::prebuilt::{self, Prebuilt};
-use super::rdata;
 use super::weighted::Weighted;
 
 /// How long a resolver may remember that a name or type is absent (RFC 2308, 5), and so how long
 /// a name that has just appeared may stay unseen. Small, because a failover may add a type.
 pub const NEGATIVE_TTL_S: u32 = 5;
-/// NS and glue change only with the configuration.
-const NAME_SERVER_TTL_S: u32 = 300;
-/// A secondary that misses every NOTIFY still follows within this.
-const REFRESH_S: i32 = 60;
-const RETRY_S: i32 = 10;
-/// A secondary keeps answering this long without us: static stability, a week.
-const EXPIRE_S: i32 = 604_800;
-/// A set has to fit one message (65,535 octets) with room for question, CNAMEs and EDNS.
-const LARGEST_SET_OCTETS: usize = 60_000;
-
 /// Why a zone cannot be served. The zone held before, if any, stays as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ZoneError {
@@ -77,15 +67,11 @@ impl Node {
 }
 
 impl Set {
-    fn sole(rtype: RecordType, ttl_s: u32, values: Vec<RData>) -> Self {
-        Self { rtype, ttl_s, groups: Weighted::sole(values) }
-    }
-
     /// What a server gets that cannot draw: the values of all groups, but a single CNAME.
     pub(crate) fn undrawn(&self) -> Vec<RData> {
         match self.rtype {
             RecordType::CNAME => self.groups.heaviest().clone(),
-            _ => distinct(self.groups.iter().flatten().cloned()),
+            _ => sets::distinct(self.groups.iter().flatten().cloned()),
         }
     }
 }
@@ -94,12 +80,12 @@ impl ServedZone {
     /// # Errors
     /// The first thing found that cannot be served; nothing is served of such a zone.
     pub fn build(desired: Zone) -> Result<Self, ZoneError> {
-        let origin = named(desired.origin.as_str())?;
-        let mut sets: BTreeMap<Vec<u8>, (Name, Vec<Set>)> = BTreeMap::new();
+        let origin = sets::named(desired.origin.as_str())?;
+        let mut sets = sets::Sets::new();
         for record_set in &desired.records {
-            add(&mut sets, record_set, &origin, &desired.origin)?;
+            sets::add(&mut sets, record_set, &origin, &desired.origin)?;
         }
-        let soa = add_apex(&mut sets, &desired, &origin)?;
+        let soa = sets::add_apex(&mut sets, &desired, &origin)?;
 
         let mut transfer = Vec::new();
         for (name, set) in sets.values().flat_map(|(name, sets)| sets.iter().map(move |set| (name, set))) {
@@ -156,137 +142,112 @@ pub(crate) fn serial(generation: u64) -> u32 {
     generation as u32
 }
 
-fn named(text: &str) -> Result<Name, ZoneError> {
-    rdata::name(text).map_err(|why| ZoneError::BadName { name: text.to_owned(), why })
-}
-
-type Sets = BTreeMap<Vec<u8>, (Name, Vec<Set>)>;
-
-fn add(sets: &mut Sets, record_set: &RecordSet, origin: &Name, zone: &DnsName) -> Result<(), ZoneError> {
-    let name = named(record_set.name.as_str())?;
-    if !origin.zone_of(&name) {
-        return Err(ZoneError::OutOfZone { name: record_set.name.clone(), origin: zone.clone() });
-    }
-    let set = served(record_set)?;
-    let records: Vec<Record> = set
-        .iter()
-        .flat_map(|set| set.groups.iter().flatten())
-        .map(|value| Record::from_rdata(name.clone(), 0, value.clone()))
-        .collect();
-    let octets = octets(&records);
-    if octets > LARGEST_SET_OCTETS {
-        return Err(ZoneError::TooLarge { name: record_set.name.clone(), octets });
-    }
-    let held = &mut sets.entry(Key::of(&name).as_wire().to_vec()).or_insert((name.clone(), Vec::new())).1;
-    let Some(set) = set else { return Ok(()) };
-    if held.iter().any(|other| other.rtype == set.rtype) {
-        return Err(ZoneError::TwiceTheSameSet { name: record_set.name.clone() });
-    }
-    let cname = |set: &Set| set.rtype == RecordType::CNAME;
-    if (!held.is_empty() && (cname(&set) || held.iter().any(cname))) || (cname(&set) && name == *origin) {
-        return Err(ZoneError::CnameNotAlone { name: record_set.name.clone() });
-    }
-    held.push(set);
-    Ok(())
-}
-
-/// `None` where no group has a value: the name exists, the type does not.
-fn served(record_set: &RecordSet) -> Result<Option<Set>, ZoneError> {
-    let mut groups = Vec::with_capacity(record_set.groups.len());
-    for group in &record_set.groups {
-        let mut values = Vec::with_capacity(group.values.len());
-        for value in &group.values {
-            values.push(rdata::parse(record_set.rtype, value).map_err(|why| ZoneError::BadValue {
-                name: record_set.name.clone(),
-                value: value.clone(),
-                why,
-            })?);
-        }
-        groups.push((group.weight, distinct(values)));
-    }
-    let rtype = rdata::record_type(record_set.rtype);
-    if rtype == RecordType::CNAME && groups.iter().any(|(_, values)| values.len() > 1) {
-        return Err(ZoneError::CnameNotAlone { name: record_set.name.clone() });
-    }
-    groups.retain(|(_, values)| !values.is_empty());
-    let Some(groups) = fail_open(rtype, groups) else { return Ok(None) };
-    // RFC 2181, 8: a TTL with the top bit set would be taken for zero.
-    Ok(Some(Set { rtype, ttl_s: record_set.ttl_s.min(i32::MAX as u32), groups }))
-}
-
-/// Weight 0 is never drawn, unless nothing else is left: then everything is served, since an answer
-/// that may be wrong beats none at all. Of CNAMEs only one may be served, so those are drawn evenly.
-fn fail_open(rtype: RecordType, groups: Vec<(u8, Vec<RData>)>) -> Option<Weighted<Vec<RData>>> {
-    if groups.is_empty() {
-        return None;
-    }
-    if groups.iter().any(|(weight, _)| *weight > 0) {
-        return Weighted::new(groups);
-    }
-    if rtype == RecordType::CNAME {
-        return Weighted::new(groups.into_iter().map(|(_, values)| (1, values)));
-    }
-    Some(Weighted::sole(distinct(groups.into_iter().flat_map(|(_, values)| values))))
-}
-
-/// SOA, NS and glue, from the names of the servers. Without any named, the zone's own name stands
-/// in, so that the zone is whole and can be transferred.
-fn add_apex(sets: &mut Sets, desired: &Zone, origin: &Name) -> Result<Record, ZoneError> {
-    let mut servers = Vec::new();
-    for server in &desired.name_servers {
-        servers.push((named(server.name.as_str())?, &server.addresses[..]));
-    }
-    if servers.is_empty() {
-        servers.push((origin.clone(), &[]));
-    }
-    let apex = &mut sets.entry(Key::of(origin).as_wire().to_vec()).or_insert((origin.clone(), Vec::new())).1;
-    let rname = Name::from_ascii("hostmaster").and_then(|name| name.append_domain(origin)).map_err(|e| {
-        ZoneError::BadName { name: desired.origin.to_string(), why: format!("no room for hostmaster: {e}") }
-    })?;
-    let soa = RData::SOA(SOA::new(
-        servers[0].0.clone(),
-        rname,
-        serial(desired.generation),
-        REFRESH_S,
-        RETRY_S,
-        EXPIRE_S,
-        NEGATIVE_TTL_S,
-    ));
-    apex.push(Set::sole(RecordType::SOA, NEGATIVE_TTL_S, vec![soa.clone()]));
-    let ns = distinct(servers.iter().map(|(name, _)| RData::NS(NS(name.clone()))));
-    apex.push(Set::sole(RecordType::NS, NAME_SERVER_TTL_S, ns));
-    for (name, addresses) in &servers {
-        if !origin.zone_of(name) || addresses.is_empty() {
-            continue;
-        }
-        let held = &mut sets.entry(Key::of(name).as_wire().to_vec()).or_insert((name.clone(), Vec::new())).1;
-        let v4 = addresses.iter().filter_map(|ip| match ip {
-            std::net::IpAddr::V4(ip) => Some(RData::A(A(*ip))),
-            std::net::IpAddr::V6(_) => None,
-        });
-        let v6 = addresses.iter().filter_map(|ip| match ip {
-            std::net::IpAddr::V4(_) => None,
-            std::net::IpAddr::V6(ip) => Some(RData::AAAA(AAAA(*ip))),
-        });
-        for (rtype, values) in [(RecordType::A, distinct(v4)), (RecordType::AAAA, distinct(v6))] {
-            // What the records say themselves stands before glue; an alias takes none (RFC 2181, 10.3).
-            let taken = held.iter().any(|set| set.rtype == rtype || set.rtype == RecordType::CNAME);
-            if !taken && !values.is_empty() {
-                held.push(Set::sole(rtype, NAME_SERVER_TTL_S, values));
-            }
-        }
-    }
-    Ok(Record::from_rdata(origin.clone(), NEGATIVE_TTL_S, soa))
-}
-
-/// RFC 2181, 5: a set holds no value twice.
-fn distinct(values: impl IntoIterator<Item = RData>) -> Vec<RData> {
-    let mut seen = std::collections::HashSet::new();
-    values.into_iter().filter(|value| seen.insert(value.clone())).collect()
-}
-
 /// Their size without any compression.
 fn octets(records: &[Record]) -> usize {
     // A record that does not encode would be larger than any message.
     records.iter().map(|record| record.to_bytes().map_or(usize::from(u16::MAX), |bytes| bytes.len())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use decision::dns::{RecordSet, RecordType as Desired};
+
+    use super::*;
+    use crate::dns::rdata;
+    use crate::dns::sample::{self, set};
+
+    fn with(records: Vec<RecordSet>) -> Result<ServedZone, ZoneError> {
+        ServedZone::build(Zone { records, ..sample::zone(7) })
+    }
+
+    #[test]
+    fn what_cannot_be_served_says_why() {
+        let cases = [
+            (
+                vec![set("app.example.com", Desired::A, 5, &[])],
+                "app.example.com lies outside of the zone example.test",
+            ),
+            (
+                vec![set("app.example.test", Desired::A, 5, &[("eu", 1, &["192.0.2.256"])])],
+                "\"192.0.2.256\" is no value for app.example.test: expected an IPv4 address",
+            ),
+            (
+                vec![set("app.example.test", Desired::A, 5, &[("eu", 1, &["192.0.2.1"])]); 2],
+                "app.example.test has two sets of the same type",
+            ),
+            (
+                vec![
+                    set("app.example.test", Desired::A, 5, &[("eu", 1, &["192.0.2.1"])]),
+                    set("app.example.test", Desired::Cname, 5, &[("eu", 1, &["a.test"])]),
+                ],
+                "app.example.test has a CNAME beside other records or at the top of the zone, or several in a group",
+            ),
+            (
+                vec![set("example.test", Desired::Cname, 5, &[("eu", 1, &["a.test"])])],
+                "example.test has a CNAME beside other records or at the top of the zone, or several in a group",
+            ),
+            (
+                vec![set("app.example.test", Desired::Cname, 5, &[("eu", 1, &["a.test", "b.test"])])],
+                "app.example.test has a CNAME beside other records or at the top of the zone, or several in a group",
+            ),
+        ];
+        for (records, expected) in cases {
+            assert_eq!(with(records).err().expect(expected).to_string(), expected);
+        }
+        let text = "x".repeat(61_000);
+        let error = with(vec![set("app.example.test", Desired::Txt, 5, &[("eu", 1, &[&text])])]).err();
+        assert!(matches!(error, Some(ZoneError::TooLarge { octets: 61_001.., .. })), "{error:?}");
+    }
+
+    fn node_types(zone: &ServedZone, wire: &[u8]) -> Option<Vec<String>> {
+        zone.node(wire).map(|node| node.sets.iter().map(|set| set.rtype.to_string()).collect())
+    }
+
+    #[test]
+    fn names_in_between_exist_without_records() {
+        let zone = with(vec![set("a.b.example.test", Desired::Txt, 5, &[("eu", 1, &["x"])])]).unwrap();
+        assert_eq!(node_types(&zone, b"\x01a\x01b\x07example\x04test\0").unwrap(), ["TXT"]);
+        assert!(node_types(&zone, b"\x01b\x07example\x04test\0").unwrap().is_empty());
+        assert_eq!(node_types(&zone, b"\x07example\x04test\0").unwrap(), ["SOA", "NS"]);
+        assert_eq!(node_types(&zone, b"\x04test\0"), None);
+    }
+
+    #[test]
+    fn a_set_without_values_leaves_a_name_without_records() {
+        let zone = with(vec![set("app.example.test", Desired::A, 5, &[("eu", 1, &[])])]).unwrap();
+        assert!(node_types(&zone, b"\x03app\x07example\x04test\0").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_server_that_cannot_draw_gets_all_values_but_one_alias() {
+        let groups = [("eu", 1, &["192.0.2.1"][..]), ("us", 9, &["192.0.2.2"]), ("ap", 0, &["192.0.2.3"])];
+        let aliases = [("eu", 1, &["eu.test"][..]), ("us", 9, &["us.test"]), ("ap", 0, &["ap.test"])];
+        let zone = with(vec![
+            set("app.example.test", Desired::A, 5, &groups),
+            set("www.example.test", Desired::Cname, 5, &aliases),
+        ])
+        .unwrap();
+        let values = |name: &str| -> Vec<String> {
+            let name = rdata::name(name).unwrap();
+            let records = zone.transfer.iter().map(|(record, _)| record);
+            records.filter(|record| record.name == name).map(|record| record.data.to_string()).collect()
+        };
+        assert_eq!(values("app.example.test"), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(values("www.example.test"), ["us.test."]);
+    }
+
+    #[test]
+    fn aliases_that_all_weigh_0_are_drawn_evenly_one_at_a_time() {
+        let aliases = [("eu", 0, &["eu.test"][..]), ("us", 0, &["us.test"])];
+        let zone = with(vec![set("www.example.test", Desired::Cname, 5, &aliases)]).unwrap();
+        let set = &zone.node(b"\x03www\x07example\x04test\0").unwrap().sets[0];
+        assert_eq!(set.groups.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    }
+
+    #[test]
+    fn without_name_servers_the_zone_is_whole_all_the_same() {
+        let zone = ServedZone::build(Zone { name_servers: Vec::new(), ..sample::zone(1 << 32 | 9) }).unwrap();
+        assert_eq!(zone.serial(), 9);
+        assert_eq!(zone.soa.data.to_string(), "example.test. hostmaster.example.test. 9 60 10 604800 5");
+    }
 }
