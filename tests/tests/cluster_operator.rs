@@ -4,7 +4,7 @@ use tests::{Cluster, eventually, text};
 
 #[test]
 fn cluster_an_operator_asks_plans_moves_and_comes_home() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     let status = cluster.status()?;
     assert_eq!(status["services"][0]["primary"], "us-east-1");
     assert_eq!(status["regions"].as_array().map(Vec::len), Some(3));
@@ -38,7 +38,7 @@ fn cluster_an_operator_asks_plans_moves_and_comes_home() -> anyhow::Result<()> {
 
 #[test]
 fn cluster_a_drained_region_is_left_and_a_paused_one_is_not() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     cluster.failover(&["pause", "--why", "maintenance"])?;
     cluster.failover(&["drain", "us-east-1", "--yes"])?;
     eventually("word that it is held", || {
@@ -53,9 +53,9 @@ fn cluster_a_drained_region_is_left_and_a_paused_one_is_not() -> anyhow::Result<
 
 #[test]
 fn cluster_configuration_changes_without_a_restart() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     let held = cluster.json(&["config", "show"])?;
-    assert_eq!(held["strategy"]["profile"], "fast");
+    assert_eq!(held["strategy"]["profile"], "balanced");
     let broken = cluster.data_dir().join("broken.yml");
     std::fs::write(&broken, "regions:\n  a: {name: x, endpoint: y}\n")?;
     let checked = cluster.failover(&["config", "check", broken.to_str().expect("UTF-8")])?;

@@ -28,21 +28,21 @@ fn cluster_moves_out_of(cluster: &Cluster, lost: &str) -> anyhow::Result<()> {
 
 #[test]
 fn cluster_the_primary_region_is_lost() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     cluster.lead_from("ap-southeast-1")?;
     cluster_moves_out_of(&cluster, "us-east-1")
 }
 
 #[test]
 fn cluster_the_primary_region_is_lost_with_the_leader_in_it() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     cluster.lead_from("us-east-1")?;
     cluster_moves_out_of(&cluster, "us-east-1")
 }
 
 #[test]
 fn cluster_only_the_service_dies_in_a_living_region() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     cluster.signal("us-east-1", "service", Signal::SIGKILL)?;
     let next = cluster.address("eu-west-1");
     for region in cluster.regions() {
@@ -53,7 +53,7 @@ fn cluster_only_the_service_dies_in_a_living_region() -> anyhow::Result<()> {
 
 #[test]
 fn cluster_dns_answers_with_no_controller_alive_and_after_an_agent_restarts() -> anyhow::Result<()> {
-    let cluster = Cluster::up("fast")?;
+    let cluster = Cluster::up("balanced")?;
     let home = cluster.address(cluster.primary());
     for region in cluster.regions() {
         cluster.signal(&region, "controller", Signal::SIGKILL)?;
@@ -66,7 +66,7 @@ fn cluster_dns_answers_with_no_controller_alive_and_after_an_agent_restarts() ->
 
 #[test]
 fn cluster_state_survives_down_and_up() -> anyhow::Result<()> {
-    let mut cluster = Cluster::up("fast")?;
+    let mut cluster = Cluster::up("balanced")?;
     let moved = cluster.failover(&["switchover", "app", "--to", "ap-southeast-1", "--yes"])?;
     assert!(moved.status.success(), "{}", tests::text(&moved));
     let before = cluster.journal(1)?;
