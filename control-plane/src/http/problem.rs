@@ -12,7 +12,7 @@ use crate::documents::ApiError;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
     /// The HTTP status in words.
-    title: String,
+    title: &'static str,
     status: u16,
     /// Which problem it is, for programs.
     code: &'static str,
@@ -21,15 +21,15 @@ pub(super) struct Problem {
     /// The safety rule's own words, with what it compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    refusal: Option<Refusal>,
+    refusal: Option<Box<Refusal>>,
     #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, &'static str)>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         Problem {
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             code,
             detail: detail.into(),
@@ -49,11 +49,11 @@ impl Problem {
             _ => StatusCode::CONFLICT,
         };
         let problem = Problem::new(status, "refused", refusal.to_string());
-        Problem { refusal: Some(refusal), ..problem }
+        Problem { refusal: Some(Box::new(refusal)), ..problem }
     }
 
     fn with_header(self, name: HeaderName, value: &'static str) -> Problem {
-        Problem { header: Some((name, HeaderValue::from_static(value))), ..self }
+        Problem { header: Some((name, value)), ..self }
     }
 
     fn try_again(self) -> Problem {
@@ -85,7 +85,8 @@ impl IntoResponse for Problem {
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         let mut response = (status, headers, body).into_response();
-        response.headers_mut().extend(self.header);
+        let header = self.header.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        response.headers_mut().extend(header);
         response
     }
 }

@@ -1,4 +1,5 @@
 //! The HTTP faces over a state made by hand.
+#![allow(clippy::unwrap_used)]
 
 mod fixture;
 mod openapi;
