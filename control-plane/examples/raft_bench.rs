@@ -84,10 +84,14 @@ async fn serve(id: u64, args: &Args) -> anyhow::Result<()> {
     let data = args.dir.clone().context("--dir")?.join(id.to_string());
     let dial: Dial = Arc::new(|_, member| channel(&member.grpc).expect("an address"));
     let node = start(Settings::new(id, "bench", data), dial).await?;
-    node.initialize(members(&args.addresses)).await?;
     let address = args.addresses[id as usize - 1].parse()?;
     let server = Server::builder().tcp_nodelay(true).add_service(node.service());
-    Ok(server.add_service(Bench(node)).serve(address).await?)
+    let served = server.add_service(Bench(node.clone())).serve(address);
+    // Only one that serves can be found by the one that begins.
+    let formed = node.initialize(members(&args.addresses));
+    let (served, _) =
+        futures::try_join!(async { Ok(served.await?) }, async { formed.await.map_err(anyhow::Error::from) })?;
+    Ok(served)
 }
 
 /// One gRPC method, written out by hand: propose a note.

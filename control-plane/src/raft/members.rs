@@ -17,12 +17,21 @@ const HAND_OVER_TRY: Duration = Duration::from_millis(500);
 type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 impl Node {
-    /// Forms a new cluster of these voters; every one of them may be told so, with the same list. Gives
-    /// whether it was new to this one: a member that has a log keeps the members that log names.
+    /// Forms a new cluster of these voters; every one of them is told so, with the same list, and the
+    /// first in it begins, so that they do not start out competing. The others wait to be found, and
+    /// begin themselves when nobody comes. Gives whether this one began: a member that has a log keeps
+    /// the members that log names.
     ///
     /// # Errors
     /// This member is not among them, or is stopping.
     pub async fn initialize(&self, members: BTreeMap<u64, Member>) -> Result<bool, MembersError> {
+        let before = members.range(..self.id()).count() as u32;
+        let patience = self.settings.election_timeout_max * 4 * before;
+        let mut status = self.watch_status();
+        let found = status.until(|status| status.term > 0 || status.last_log > 0);
+        if let Ok(Some(_)) = tokio::time::timeout(patience, found).await {
+            return Ok(false);
+        }
         match self.raft.initialize(members).await {
             Ok(()) => Ok(true),
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
