@@ -1,11 +1,14 @@
 //! What every DNS actuator must do, checked against a real server and seen through other eyes
 //! (`dig`). An implementation supplies only a way to build itself.
 
+#![allow(clippy::unwrap_used, reason = "the suite is a test: a panic is its verdict")]
+
 mod content;
 mod faults;
 mod ownership;
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +16,9 @@ use decision::dns::{Group, RecordSet, RecordType};
 use decision::name::DnsName;
 use decision::plan::Epoch;
 
-use super::testing::Server;
 use super::testing::tools::{Line, dig, nsupdate};
-use super::{Change, DnsActuator};
+use super::testing::{Relay, Server};
+use super::{Change, DnsActuator, DnsError};
 
 /// What an actuator is built for.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub async fn suite(server: &Server, build: impl Fn(Reach) -> Built + Sync) {
     ownership::drift_is_repaired(&bed).await;
     content::dry_run_changes_nothing(&bed).await;
     faults::race(&bed).await;
+    faults::a_held_update_comes_too_late(&bed).await;
+    faults::what_is_planted_meanwhile_stays(&bed).await;
     faults::lost_answers(&bed).await;
     faults::unreachable_is_bounded(&bed).await;
     content::verification(&bed).await;
@@ -93,6 +98,22 @@ impl Bed<'_> {
             operation: operation.into(),
             set,
         }
+    }
+
+    /// The error of a change whose update is held back until `meanwhile` is over.
+    async fn held(&self, change: Change, meanwhile: impl Future<Output = ()>) -> DnsError {
+        let relay = Relay::holding(&self.server.addr()).await;
+        let actuator = self.built(|reach| {
+            reach.server = relay.addr();
+            reach.step_timeout = PATIENT;
+        });
+        let interfere = async {
+            relay.holds_one().await;
+            meanwhile.await;
+            relay.release();
+        };
+        let (shifted, ()) = tokio::join!(actuator.shift(&change), interfere);
+        shifted.expect_err("the world had changed")
     }
 
     async fn plant(&self, lines: &[String]) {

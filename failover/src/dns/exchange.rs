@@ -17,7 +17,7 @@ use super::error::DnsError;
 use super::tsig::TsigKey;
 
 /// Requests under way at a time; a server reads no more than it can answer.
-const PIPELINE: usize = 16;
+const PIPELINE: usize = 32;
 
 pub(super) struct Exchange<'a> {
     io: BoxIo,

@@ -66,9 +66,10 @@ impl Reading {
     }
 }
 
-/// Types that may stand at a name without Regent asking for them by name. A CNAME bears none of
-/// them beside it, and a server that is told to make room for one would drop them.
-const BESIDE_CNAME: [RecordType; 13] = [
+/// Types that are looked for at a name, the alias first. It bears none of the others beside it,
+/// and a server that is told to make room for one would drop them.
+pub(super) const KNOWN_TYPES: [RecordType; 14] = [
+    RecordType::CNAME,
     RecordType::A,
     RecordType::AAAA,
     RecordType::TXT,
@@ -181,7 +182,7 @@ fn replacement(
         });
     }
     let adopted: Vec<RrSet> = in_the_way.into_iter().cloned().collect();
-    let beside: &[RecordType] = if wants_cname { &BESIDE_CNAME } else { &[RecordType::CNAME] };
+    let beside: &[RecordType] = if wants_cname { &KNOWN_TYPES[1..] } else { &KNOWN_TYPES[..1] };
     let absent = want
         .iter()
         .map(|rr| rr.rtype)

@@ -15,7 +15,7 @@ use wire::host::Host;
 
 use super::error::{Class, DnsError};
 use super::exchange::{Exchange, Timing};
-use super::judge::{self, Judged, Reading, Readings};
+use super::judge::{self, Judged, KNOWN_TYPES, Reading, Readings};
 use super::marker::marker_name;
 use super::records::{self, RrSet, Wanted};
 use super::tsig::TsigKey;
@@ -92,7 +92,7 @@ impl Rfc2136 {
         let mut questions = Vec::new();
         for name in names {
             let (owner, place) = (records::name(name)?, records::name(&marker_name(name))?);
-            questions.extend(READ.map(|rtype| (owner.clone(), rtype)));
+            questions.extend(read_types().map(|rtype| (owner.clone(), rtype)));
             questions.push((place, RecordType::TXT));
         }
         let requests = questions.iter().map(|(owner, rtype)| query(owner, *rtype)).collect();
@@ -102,7 +102,7 @@ impl Rfc2136 {
             self.acceptable(reply, "reading", zone)?;
             sets.push(answers(reply, owner, *rtype));
         }
-        let readings = names.iter().zip(sets.chunks(READ.len() + 1)).map(|(name, sets)| {
+        let readings = names.iter().zip(sets.chunks(read_types().count() + 1)).map(|(name, sets)| {
             let mut reading = Reading::default();
             let (place, at_name) =
                 sets.split_last().map_or((&[][..], &[][..]), |(last, rest)| (&last[..], rest));
@@ -258,9 +258,11 @@ impl DnsActuator for Rfc2136 {
     }
 }
 
-/// By type, for servers that answer ANY with a part only (RFC 8482); ANY for what else there is.
-const READ: [RecordType; 5] =
-    [RecordType::A, RecordType::AAAA, RecordType::CNAME, RecordType::TXT, RecordType::ANY];
+/// By type, for servers that answer ANY with a part only (RFC 8482; Knot does); ANY for what else
+/// there is.
+fn read_types() -> impl Iterator<Item = RecordType> {
+    KNOWN_TYPES.into_iter().chain([RecordType::ANY])
+}
 
 fn query(owner: &Name, rtype: RecordType) -> Message {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);

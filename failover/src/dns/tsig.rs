@@ -25,7 +25,7 @@ pub enum KeyError {
     #[error("TSIG algorithm {0:?} is not supported; use hmac-sha256, hmac-sha384 or hmac-sha512")]
     Algorithm(String),
     #[error("{0:?} is not a name for a TSIG key: {1}")]
-    Name(String, DnsError),
+    Name(String, String),
     /// The secret itself is never repeated.
     #[error("the secret of TSIG key {0:?} is not base64, such as `tsig-keygen` writes behind `secret`")]
     Secret(String),
@@ -47,7 +47,7 @@ impl TsigKey {
             _ => return Err(KeyError::Algorithm(algorithm.to_owned())),
         };
         let parsed = name(&DnsName::new(key_name.to_ascii_lowercase()))
-            .map_err(|error| KeyError::Name(key_name.to_owned(), error))?;
+            .map_err(|error| KeyError::Name(key_name.to_owned(), error.to_string()))?;
         let secret = data_encoding::BASE64
             .decode(secret.trim().as_bytes())
             .map_err(|_| KeyError::Secret(key_name.to_owned()))?;

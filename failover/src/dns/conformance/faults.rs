@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::super::testing::{Lose, Relay, free_port};
 use super::super::{Class, DnsError, Outcome};
-use super::{Bed, Built, PATIENT, a};
+use super::{Bed, Built, PATIENT, a, cname};
 
 pub(super) async fn race(bed: &Bed<'_>) {
     const CLIENTS: usize = 20;
@@ -37,14 +37,14 @@ pub(super) async fn race(bed: &Bed<'_>) {
 pub(super) async fn lost_answers(bed: &Bed<'_>) {
     for (how, step) in [(Lose::Close, "closed"), (Lose::Silence, "silent")] {
         let name = bed.name(&format!("lost-{step}"));
-        let relay = Relay::start(&bed.server.addr(), 1, how).await;
+        let relay = Relay::losing(&bed.server.addr(), 1, how).await;
         let actuator = bed.built(|reach| {
             reach.server = relay.addr();
             reach.step_timeout = Duration::from_millis(700);
         });
         let change = bed.change(1, 1, "op-1", vec![a(&name, "192.0.2.1")]);
         let shifted = actuator.shift(&change).await.unwrap();
-        assert_eq!((relay.lost(), shifted.outcome), (1, Outcome::Applied), "{how:?}");
+        assert_eq!((relay.to_lose(), shifted.outcome), (0, Outcome::Applied), "{how:?}");
         bed.expect(&name, "A", 30, &["192.0.2.1"]).await;
         let read = actuator.read(bed.server.zone(), std::slice::from_ref(&name)).await.unwrap();
         assert_eq!(read[&name].marker.as_ref().map(|marker| marker.operation.as_str()), Some("op-1"));
@@ -68,4 +68,44 @@ pub(super) async fn unreachable_is_bounded(bed: &Bed<'_>) {
         assert_eq!(error.class(), Class::Retry);
         assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
     }
+}
+
+/// A writer that has read and decided, is paused, and goes on after the world has changed: the
+/// conditions in its update, not its own good sense, must stop it (S2).
+pub(super) async fn a_held_update_comes_too_late(bed: &Bed<'_>) {
+    let name = bed.name("held");
+    bed.actuator().shift(&bed.change(1, 1, "op-1", vec![a(&name, "192.0.2.1")])).await.unwrap();
+    let newer = bed.change(3, 3, "op-3", vec![a(&name, "192.0.2.3")]);
+    let error = bed
+        .held(bed.change(2, 2, "op-2", vec![a(&name, "192.0.2.2")]), async {
+            bed.actuator().shift(&newer).await.unwrap();
+        })
+        .await;
+    assert!(matches!(error, DnsError::Stale { .. }), "{error}");
+    bed.expect(&name, "A", 30, &["192.0.2.3"]).await;
+}
+
+/// Records that somebody adds between the reading and the writing stay all the same.
+pub(super) async fn what_is_planted_meanwhile_stays(bed: &Bed<'_>) {
+    let name = bed.name("held-new");
+    let error = bed
+        .held(
+            bed.change(1, 1, "op-1", vec![a(&name, "192.0.2.1")]),
+            bed.plant(&[format!("add {name} 60 A 198.51.100.1")]),
+        )
+        .await;
+    assert!(matches!(error, DnsError::Foreign { .. }), "{error}");
+    bed.expect(&name, "A", 60, &["198.51.100.1"]).await;
+
+    let name = bed.name("held-alias");
+    bed.actuator().shift(&bed.change(1, 1, "op-1", vec![a(&name, "192.0.2.1")])).await.unwrap();
+    let error = bed
+        .held(
+            bed.change(1, 2, "op-2", vec![cname(&name, "a.example.net")]),
+            bed.plant(&[format!("add {name} 60 MX 10 mail.example.net.")]),
+        )
+        .await;
+    assert!(matches!(error, DnsError::Foreign { .. }), "{error}");
+    bed.expect(&name, "MX", 60, &["10 mail.example.net."]).await;
+    bed.expect(&name, "A", 30, &["192.0.2.1"]).await;
 }
