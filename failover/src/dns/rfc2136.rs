@@ -2,7 +2,7 @@
 //! the condition that what was read still holds, and reads back. So an answer lost after success
 //! is found out by the next attempt, which finds its own operation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -290,9 +290,4 @@ fn answers(reply: &Message, owner: &Name, asked: RecordType) -> Vec<RrSet> {
         }
     }
     sets
-}
-
-/// Names that the types of a set may stand at, without repetition.
-pub fn names(set: &[RecordSet]) -> Vec<DnsName> {
-    set.iter().map(|record| record.name.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -105,7 +105,8 @@ async fn ask_server(server: &str, questions: &[(Name, &RrSet)], timeout: Duratio
         Ok(resolver) => resolver,
         Err(error) => return unreachable(error.to_string()),
     };
-    let asked: Vec<_> = questions.iter().map(|(owner, want)| ask_one(&resolver, owner, want, timeout)).collect();
+    let asked: Vec<_> =
+        questions.iter().map(|(owner, want)| ask_one(&resolver, owner, want, timeout)).collect();
     let mut answers = stream::iter(asked).buffered(QUESTIONS_AT_A_TIME);
     let mut says = Vec::new();
     let mut ttl_s = 0;
