@@ -22,7 +22,7 @@ async fn the_exit_status_decides_and_the_last_words_are_told() {
 
 #[tokio::test]
 async fn a_talkative_command_is_not_blocked_by_a_full_pipe() {
-    let error = probe(&["sh", "-c", "head -c 1000000 /dev/zero >&2; echo; echo end >&2; exit 1"]).await;
+    let error = probe(&["sh", "-c", "head -c 1000000 /dev/zero >&2; echo >&2; echo end >&2; exit 1"]).await;
     assert_eq!(error, Err("sh: exit status: 1: end".into()));
 }
 
