@@ -91,6 +91,15 @@ impl Journal {
     }
 }
 
+impl Entry {
+    /// The hash that this entry must have when it follows one of the hash `before`.
+    pub(crate) fn hash_after(before: &str, entry: &Entry) -> String {
+        hash(before, entry.seq, entry.at, &entry.by, &entry.event)
+    }
+}
+
+/// Over the JSON of an event, which all members must write alike: a field added to one later
+/// must be left out of the JSON where it has its default.
 fn hash(before: &str, seq: u64, at: Time, by: &str, event: &Event) -> String {
     let body = serde_json::to_vec(&(seq, at, by, event)).expect("an event has only string keys");
     let digest = Sha256::new().chain_update(before).chain_update(body).finalize();

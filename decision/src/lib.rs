@@ -12,11 +12,14 @@ pub mod evidence;
 pub mod explain;
 pub mod goal;
 pub mod incident;
+pub mod invariant;
 pub mod journal;
 pub mod limits;
 pub mod name;
 pub mod plan;
 pub mod records;
 pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod verdict;

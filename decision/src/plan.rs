@@ -185,6 +185,9 @@ pub struct PlanRecord {
     pub status: PlanStatus,
     pub steps: BTreeMap<StepId, StepRecord>,
     pub opened_at: Time,
+    /// When it began to run: at once, or when a person approved it.
+    #[serde(default)]
+    pub running_since: Option<Time>,
     pub ended_at: Option<Time>,
 }
 

@@ -9,6 +9,8 @@ mod operator;
 mod plan;
 mod session;
 mod step;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod zone;
 

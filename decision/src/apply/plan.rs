@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::verdict::is_accused;
 use super::{Applied, Context, KEPT_REASON, KEPT_TEXT, kept, zone};
 use crate::command::Refusal;
 use crate::config::Config;
@@ -34,7 +35,10 @@ pub(super) fn open(
     let body = event.to_string();
     let seq = state.record(context, event);
     tell(state, seq, &plan, IncidentStatus::Identified, body);
-    let record = PlanRecord { plan, status, steps: Default::default(), opened_at: state.now, ended_at: None };
+    let opened_at = state.now;
+    let running_since = (!plan.needs_approval).then_some(opened_at);
+    let steps = BTreeMap::new();
+    let record = PlanRecord { plan, status, steps, opened_at, running_since, ended_at: None };
     state.plans.insert(record.plan.id, record);
     forget_old(state);
     Ok(true)
@@ -77,11 +81,17 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
     if let Some(why) = &state.paused {
         return Err(Refusal::Paused { why: why.clone() });
     }
-    // S5: only what a majority has called dead is moved by itself.
-    if matches!(plan.kind, Kind::Failover | Kind::Withdraw)
-        && state.service_verdict(&plan.service, &plan.from) != Verdict::Dead
-    {
-        return not_allowed(format!("{} in {} is not held dead", plan.service, plan.from));
+    // S5: only what a majority has called dead, and still does, is moved by itself.
+    if matches!(plan.kind, Kind::Failover | Kind::Withdraw) {
+        if state.service_verdict(&plan.service, &plan.from) != Verdict::Dead {
+            return not_allowed(format!("{} in {} is not held dead", plan.service, plan.from));
+        }
+        if !is_accused(state, config, &plan.service, &plan.from) {
+            return not_allowed(format!(
+                "{} in {} is accused by no majority any more",
+                plan.service, plan.from
+            ));
+        }
     }
     match limits::exhausted(state, &config.strategy.moves, plan.kind, &plan.service, &plan.from, state.now) {
         Some(limit) => not_allowed(limit.to_string()),
@@ -168,7 +178,9 @@ pub(super) fn approve(state: &mut State, context: &Context, id: PlanId) -> Appli
             ),
         });
     }
-    record_mut(state, id).status = PlanStatus::Running;
+    let now = state.now;
+    let record = record_mut(state, id);
+    (record.status, record.running_since) = (PlanStatus::Running, Some(now));
     state.record(context, Event::PlanApproved { plan: id });
     Ok(true)
 }

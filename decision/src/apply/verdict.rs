@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{Applied, Context};
 use crate::command::Refusal;
-use crate::config::Config;
+use crate::config::{Check, Config};
 use crate::event::Event;
 use crate::evidence::Condition;
 use crate::explain::{Explanation, Opinion};
@@ -111,6 +111,33 @@ fn has_majority(
         });
     }
     Ok(())
+}
+
+/// S5 once more when something is moved by itself: between the leader's look and this entry the
+/// evidence may have changed. Weaker than the verdict, so that no leader's rules are refused here.
+pub(super) fn is_accused(state: &State, config: &Config, service: &ServiceName, region: &RegionName) -> bool {
+    let vantages: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
+    let majority_of = |checks: &mut dyn Iterator<Item = &Check>| {
+        let checks: Vec<_> = checks.collect();
+        let (mut speakers, mut accusers) = (0, 0);
+        for found in state.live_agents().iter().filter_map(|agent| state.evidence.get(agent)) {
+            let mut said =
+                checks.iter().filter_map(|check| found.get(&check.id)).map(|evidence| evidence.condition);
+            let mut speaks = false;
+            let accuses = said.any(|condition| {
+                speaks |= condition != Condition::Unknown;
+                condition == Condition::Unhealthy
+            });
+            speakers += usize::from(speaks);
+            accusers += usize::from(accuses);
+        }
+        speakers > vantages / 2 && accusers * 2 > speakers
+    };
+    let of_region = || config.checks.iter().filter(|check| check.region == *region);
+    // Its own checks and the endpoints mostly settle it, and they are few.
+    majority_of(
+        &mut of_region().filter(|check| check.service.as_ref().is_none_or(|of_check| of_check == service)),
+    ) || majority_of(&mut of_region())
 }
 
 fn found_unhealthy(state: &State, config: &Config, vantage: &AgentId, region: &RegionName) -> bool {

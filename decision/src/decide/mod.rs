@@ -10,6 +10,8 @@ mod moves;
 mod operator;
 mod progress;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 mod weigh;
 mod what_if;

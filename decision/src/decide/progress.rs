@@ -94,7 +94,7 @@ impl Run<'_> {
 
     /// Over the time that a whole plan has, not counting what it was told to wait.
     fn is_late(&mut self, timeout: Duration) -> bool {
-        let Some(begun) = self.record.steps.values().map(|step| step.started_at).min() else { return false };
+        let begun = self.record.running_since.unwrap_or(self.record.opened_at);
         let pauses: Duration = self
             .record
             .plan

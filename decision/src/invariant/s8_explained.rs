@@ -1,0 +1,37 @@
+//! S8: the journal's chain goes on unbroken, and nothing acts without an entry in it.
+
+use super::Found;
+use crate::journal::Entry;
+use crate::state::State;
+
+pub(super) fn check(before: &State, after: &State, found: &mut Found) {
+    let (was, is) = (before.journal.last_seq(), after.journal.last_seq());
+    found.unless(is > was || !acted(before, after), "S8", || {
+        format!("something acted at index {} without an entry after {was}", after.index)
+    });
+    // Only what is new can have broken it; a whole verification costs tens of milliseconds.
+    let mut head = before.journal.head().to_owned();
+    for (entry, seq) in after.journal.after(was).zip(was + 1..) {
+        let follows = entry.seq == seq && entry.hash == Entry::hash_after(&head, entry);
+        found.unless(follows, "S8", || format!("journal entry {seq} does not follow from the one before"));
+        head.clone_from(&entry.hash);
+    }
+    found.unless(head == after.journal.head(), "S8", || "the journal's head is not its newest entry".into());
+}
+
+fn acted(before: &State, after: &State) -> bool {
+    let placed = |state: &State| -> Vec<_> {
+        let of = state.services.iter();
+        of.map(|(name, placement)| {
+            (name.clone(), placement.primary.clone(), placement.epoch, placement.left_out.clone())
+        })
+        .collect()
+    };
+    before.config_generation != after.config_generation
+        || before.paused != after.paused
+        || before.drained != after.drained
+        || before.plans != after.plans
+        || before.zones != after.zones
+        || before.moves.last() != after.moves.last()
+        || placed(before) != placed(after)
+}
