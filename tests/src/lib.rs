@@ -1,9 +1,10 @@
 //! A cluster of real processes, as `failover up` starts it, for scenarios that read like stories.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use serde_json::Value;
 /// Far longer than anything here takes on a quiet machine; a test that needs it has failed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What runs in a region.
+pub const PARTS: [&str; 3] = ["service", "controller", "agent"];
 
 /// A running cluster; ended when dropped.
 pub struct Cluster {
@@ -22,6 +25,9 @@ pub struct Cluster {
     base_port: u16,
     profile: String,
     pub ready: Value,
+    /// The command line of each region's parts.
+    commands: BTreeMap<(String, String), Vec<String>>,
+    restarted: Vec<Child>,
 }
 
 impl Cluster {
@@ -35,6 +41,8 @@ impl Cluster {
             base_port: free_block()?,
             profile: profile.to_owned(),
             ready: Value::Null,
+            commands: BTreeMap::new(),
+            restarted: Vec::new(),
         };
         cluster.start(config)?;
         Ok(cluster)
@@ -55,6 +63,14 @@ impl Cluster {
             .output()?;
         ensure!(output.status.success(), "up: {}", text(&output));
         self.ready = serde_json::from_str(&std::fs::read_to_string(ready_file)?)?;
+        for region in self.regions() {
+            for part in PARTS {
+                let line = std::fs::read(format!("/proc/{}/cmdline", self.pid(&region, part)))?;
+                let line = String::from_utf8(line).context("a command line is UTF-8")?;
+                let args = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
+                self.commands.insert((region.clone(), part.to_owned()), args);
+            }
+        }
         Ok(())
     }
 
@@ -95,9 +111,26 @@ impl Cluster {
         kill(Pid::from_raw(self.pid(region, part)), signal).with_context(|| format!("{region} {part}"))
     }
 
+    /// Starts a part that was killed again, as it was started before.
+    pub fn restart(&mut self, region: &str, part: &str) -> anyhow::Result<()> {
+        let key = (region.to_owned(), part.to_owned());
+        let args = self.commands.get(&key).context("up told of it")?.clone();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.data_dir().join("logs").join(format!("{region}-{part}-restarted.log")))?;
+        let (program, args) = args.split_first().context("a command line is not empty")?;
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.process_group(0).spawn()?;
+        self.ready["regions"][region][part]["pid"] = child.id().into();
+        self.restarted.push(child);
+        Ok(())
+    }
+
     /// `kill -9` of everything there.
     pub fn lose(&self, region: &str) -> anyhow::Result<()> {
-        for part in ["service", "controller", "agent"] {
+        for part in PARTS {
             self.signal(region, part, Signal::SIGKILL)?;
         }
         Ok(())
@@ -107,6 +140,13 @@ impl Cluster {
     pub fn address(&self, region: &str) -> String {
         let http = self.part(region, "service")["http"].as_str().expect("up tells where services listen");
         http.split(':').next().unwrap_or_default().to_owned()
+    }
+
+    pub fn grpc(&self, region: &str) -> String {
+        self.part(region, "controller")["grpc"]
+            .as_str()
+            .expect("up tells where controllers listen")
+            .to_owned()
     }
 
     pub fn http(&self, region: &str) -> String {
@@ -178,6 +218,10 @@ impl Drop for Cluster {
             self.tell_logs();
         }
         let _ = self.down();
+        for child in &mut self.restarted {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
