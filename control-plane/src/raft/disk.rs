@@ -9,22 +9,24 @@
 //!   about 17 values before it splits, so no value here may exceed [`VALUE_MAX`], and all bytes stay in `db`.
 //! - Its `snap.*` files only cache the index of `db`, but a half-written one (`snap.….generating`) makes
 //!   it refuse to open. They are removed first, so recovery reads `db` alone: one path, always tested.
-//! - It reuses a segment once its pages were rewritten at least a segment (512 KiB) later in the log. The
-//!   writer syncs at least every [`UNSYNCED_MAX`] bytes, so what replaced those pages is durable by then.
+//! - It reuses a segment once its pages were rewritten at least a segment (512 KiB) later in the log, and
+//!   trusts its own flush for that. Here a sync comes at least every [`UNSYNCED_MAX`] bytes, also amid a
+//!   write, so what replaced those pages is durable before they are overwritten.
 
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::data_dir::DataDir;
 
 /// The largest value a table takes, in bytes.
 pub const VALUE_MAX: usize = 4 * 1024;
-/// How many bytes may be written between two syncs.
-pub const UNSYNCED_MAX: usize = 128 * 1024;
+/// How many bytes sled may have added to its log between two syncs: half a segment.
+const UNSYNCED_MAX: usize = 256 * 1024;
 /// Pages are read through this; the newest log entries are held elsewhere anyway.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -39,25 +41,12 @@ pub enum Table {
 pub enum Op {
     Put(Table, Vec<u8>, Vec<u8>),
     Delete(Table, Vec<u8>),
-    /// All keys of `[from, to)`, the last first; `about` says how many to expect.
+    /// All keys of `[from, to)`, the last first.
     DeleteRange {
         table: Table,
         from: Vec<u8>,
         to: Vec<u8>,
-        about: usize,
     },
-}
-
-impl Op {
-    /// About what it adds to the file, in bytes.
-    pub fn cost(&self) -> usize {
-        const RECORD: usize = 64;
-        match self {
-            Op::Put(_, key, value) => RECORD + key.len() + value.len(),
-            Op::Delete(_, key) => RECORD + key.len(),
-            Op::DeleteRange { from, about, .. } => (RECORD + from.len()) * about,
-        }
-    }
 }
 
 /// Tables of ordered keys. Writes are readable at once; a crash keeps some prefix of them, in the order
@@ -84,6 +73,8 @@ pub struct SledDisk {
     db: sled::Db,
     file: File,
     fsync: Fsync,
+    /// Bytes added since the last sync, about.
+    unsynced: AtomicUsize,
     /// Released last.
     dir: DataDir,
 }
@@ -114,7 +105,8 @@ impl SledDisk {
                 io::Error::new(io::ErrorKind::InvalidData, "the database panicked while recovering")
             })?
             .map_err(to_io)?;
-        let disk = SledDisk { trees, db, file: File::open(&path)?, fsync, dir };
+        let disk =
+            SledDisk { trees, db, file: File::open(&path)?, fsync, unsynced: AtomicUsize::new(0), dir };
         disk.sync()?;
         File::open(disk.dir.path.join("conf"))?.sync_all()?;
         File::open(&disk.dir.path)?.sync_all()?;
@@ -124,24 +116,42 @@ impl SledDisk {
     fn tree(&self, table: Table) -> &sled::Tree {
         &self.trees[table as usize]
     }
+
+    fn put(&self, table: Table, key: &[u8], value: Vec<u8>) -> io::Result<()> {
+        if value.len() > VALUE_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "value over VALUE_MAX"));
+        }
+        let len = key.len() + value.len();
+        self.tree(table).insert(key, value).map_err(to_io)?;
+        self.spend(len)
+    }
+
+    fn delete(&self, table: Table, key: &[u8]) -> io::Result<()> {
+        let old = self.tree(table).remove(key).map_err(to_io)?;
+        self.spend(key.len() + old.map_or(0, |old| old.len()))
+    }
+
+    /// Counts a change of a pair of `len` bytes: its record, and a tenth of the leaf of up to 17 such pairs
+    /// that sled writes anew after every ten records.
+    fn spend(&self, len: usize) -> io::Result<()> {
+        const RECORD: usize = 64;
+        let cost = 3 * (RECORD + len);
+        match self.unsynced.fetch_add(cost, Ordering::Relaxed) + cost > UNSYNCED_MAX {
+            true => self.sync(),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Disk for SledDisk {
     fn write(&self, ops: Vec<Op>) -> io::Result<()> {
         for op in ops {
             match op {
-                Op::Put(table, key, value) => {
-                    if value.len() > VALUE_MAX {
-                        return Err(io::Error::new(io::ErrorKind::InvalidInput, "value over VALUE_MAX"));
-                    }
-                    self.tree(table).insert(key, value).map_err(to_io)?;
-                }
-                Op::Delete(table, key) => {
-                    self.tree(table).remove(key).map_err(to_io)?;
-                }
-                Op::DeleteRange { table, from, to, .. } => {
+                Op::Put(table, key, value) => self.put(table, &key, value)?,
+                Op::Delete(table, key) => self.delete(table, &key)?,
+                Op::DeleteRange { table, from, to } => {
                     for key in self.tree(table).range(from..to).keys().rev() {
-                        self.tree(table).remove(key.map_err(to_io)?).map_err(to_io)?;
+                        self.delete(table, &key.map_err(to_io)?)?;
                     }
                 }
             }
@@ -150,6 +160,7 @@ impl Disk for SledDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.unsynced.store(0, Ordering::Relaxed);
         self.db.flush().map_err(to_io)?;
         (self.fsync)(&self.file)
     }

@@ -196,15 +196,14 @@ fn left_behind(disk: &dyn Disk, first: u64) -> io::Result<Vec<Op>> {
     Ok(delete_entries(oldest.min(first), first))
 }
 
-/// In pieces, so that the writer can sync between them.
+/// In pieces, so that appends need not wait for all of them.
 fn delete_entries(start: u64, end: u64) -> Vec<Op> {
     const PIECE: u64 = 64;
     (start..end)
         .step_by(PIECE as usize)
         .map(|from| {
             let to = (from + PIECE).min(end);
-            let about = (to - from) as usize;
-            Op::DeleteRange { table: Table::Log, from: log_key(from, 0), to: log_key(to, 0), about }
+            Op::DeleteRange { table: Table::Log, from: log_key(from, 0), to: log_key(to, 0) }
         })
         .collect()
 }

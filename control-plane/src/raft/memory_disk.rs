@@ -43,7 +43,7 @@ fn apply(tables: &mut Tables, op: &Op) {
     match op {
         Op::Put(table, key, value) => drop(tables.insert((*table, key.clone()), value.clone())),
         Op::Delete(table, key) => drop(tables.remove(&(*table, key.clone()))),
-        Op::DeleteRange { table, from, to, .. } => {
+        Op::DeleteRange { table, from, to } => {
             let range = (*table, from.clone())..(*table, to.clone());
             let keys: Vec<_> = tables.range(range).map(|(key, _)| key.clone()).collect();
             keys.iter().for_each(|key| drop(tables.remove(key)));

@@ -46,7 +46,7 @@ impl Store {
         let current = Current { number, bytes: data.len() as u64, meta: meta.clone() };
         // What a crash left of an earlier try goes first.
         let older = held.0.as_ref().map_or(number, |current| current.number);
-        let leftovers = vec![delete_numbers(0, older, 1), delete_numbers(number, u64::MAX, 1)];
+        let leftovers = vec![delete_numbers(0, older), delete_numbers(number, u64::MAX)];
         self.jobs.write(leftovers, None).await?;
         // A few pieces at a time, so that appends are synced in between and none waits for the whole.
         for (step, part) in data.chunks(STEP_PIECES * VALUE_MAX).enumerate() {
@@ -103,11 +103,11 @@ fn key(number: u64, piece: u64) -> Vec<u8> {
     [number.to_be_bytes(), piece.to_be_bytes()].concat()
 }
 
-fn delete_numbers(start: u64, end: u64, about: usize) -> Op {
-    Op::DeleteRange { table: Table::Snapshot, from: key(start, 0), to: key(end, 0), about }
+fn delete_numbers(start: u64, end: u64) -> Op {
+    Op::DeleteRange { table: Table::Snapshot, from: key(start, 0), to: key(end, 0) }
 }
 
 fn delete_pieces(number: u64, start: u64, end: u64) -> Op {
     let (from, to) = (key(number, start), key(number, end));
-    Op::DeleteRange { table: Table::Snapshot, from, to, about: STEP_PIECES }
+    Op::DeleteRange { table: Table::Snapshot, from, to }
 }

@@ -10,11 +10,13 @@ use openraft::storage::IOFlushed;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::disk::{Disk, Op, Table, UNSYNCED_MAX};
+use super::disk::{Disk, Op, Table};
 use super::types::{LogId, TypeConfig};
 
 /// Jobs that may wait; who comes after that waits to hand in.
 const QUEUE: usize = 1024;
+/// Ops that share a sync; later ones have the next.
+const BATCH_OPS: usize = 512;
 pub(super) const COMMITTED: &[u8] = b"committed";
 
 /// How the writer runs.
@@ -123,13 +125,12 @@ fn stopped() -> io::Error {
 }
 
 fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
-    let cost = |job: &Job| job.ops.iter().map(Op::cost).sum::<usize>();
-    let mut total = cost(&first);
+    let mut ops = first.ops.len();
     let mut batch = vec![first];
-    while total < UNSYNCED_MAX
+    while ops < BATCH_OPS
         && let Ok(job) = jobs.try_recv()
     {
-        total += cost(&job);
+        ops += job.ops.len();
         batch.push(job);
     }
     batch
@@ -168,18 +169,8 @@ impl Writer {
     fn write(&mut self, batch: &mut [Job]) -> io::Result<()> {
         let mut log_end = self.progress.log_end.load(Ordering::Acquire);
         let mut pending = Vec::new();
-        let mut unsynced = 0;
         for job in batch {
-            for op in std::mem::take(&mut job.ops) {
-                let cost = op.cost();
-                if unsynced + cost > UNSYNCED_MAX && unsynced > 0 {
-                    self.disk.write(std::mem::take(&mut pending))?;
-                    self.disk.sync()?;
-                    unsynced = 0;
-                }
-                unsynced += cost;
-                pending.push(op);
-            }
+            pending.append(&mut job.ops);
             log_end = job.log_end.unwrap_or(log_end);
             self.later.extend(std::mem::take(&mut job.later));
         }

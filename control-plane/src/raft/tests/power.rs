@@ -46,8 +46,12 @@ impl Medium {
 
     /// What the next start finds in `to`. Pages that were written later survive with `chance`.
     fn lose_power(&self, from: &Path, to: &Path, rng: &mut StdRng, chance: f64) {
-        let mut left = self.0.lock().unwrap().clone();
+        // Held, so that the running writer gets no further than its next sync: beyond that, what it wrote
+        // before would all be on the medium.
+        let medium = self.0.lock().unwrap();
         let now = std::fs::read(from.join("db")).unwrap();
+        let mut left = medium.clone();
+        drop(medium);
         if chance > 0.0 {
             // The file's length may or may not have reached the medium.
             if now.len() > left.len() && rng.random_bool(0.5) {
@@ -154,6 +158,8 @@ async fn survive(seed: u64, losses: usize, steps: usize, chance: f64) {
             Store::open(disk, Commit::Grouped).unwrap_or_else(|e| panic!("seed {seed} loss {loss}: {e}"));
         // What was in flight when the power went may have survived; it was never promised either way.
         acknowledged.check(&mut store).await;
+        // Long runs now and then, so that sled comes to reuse its segments.
+        let steps = if rng.random_bool(0.1) { steps * 10 } else { steps };
         for _ in 0..rng.random_range(1..=steps) {
             acknowledged.do_something(&mut store, &mut rng, 1 + loss as u64).await;
         }
