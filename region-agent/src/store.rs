@@ -1,6 +1,7 @@
 //! The agent's folder: whose it is, and the newest goal, so that an agent that restarts with no
 //! controller alive goes on watching.
 
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,19 +24,23 @@ pub enum StoreError {
     Io { doing: &'static str, path: PathBuf, error: io::Error },
     #[error("{} is in use by another process: is this agent running already?", dir.display())]
     Locked { dir: PathBuf },
-    #[error(
-        "{} belongs to agent {found_agent} of cluster {found_cluster:?}, and this is agent {agent} of cluster \
-         {cluster:?}; give each agent a folder of its own", dir.display()
-    )]
-    OtherOwner { dir: PathBuf, found_agent: AgentId, found_cluster: String, agent: AgentId, cluster: String },
+    #[error("{} belongs to {found}, and this is {this}; give each agent a folder of its own", dir.display())]
+    OtherOwner { dir: PathBuf, found: Box<Owner>, this: Box<Owner> },
     #[error("{} does not say whose folder it is ({why}); if it is this agent's, remove that file", path.display())]
     BadIdentity { path: PathBuf, why: String },
 }
 
+/// Whose folder it is.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Owner {
-    cluster: String,
-    agent: AgentId,
+pub struct Owner {
+    pub cluster: String,
+    pub agent: AgentId,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agent {} of cluster {:?}", self.agent, self.cluster)
+    }
 }
 
 /// One agent's folder, held against others while this lives.
@@ -65,13 +70,8 @@ impl Store {
         match read_owner(dir)? {
             Some(found) if found == owner => {}
             Some(found) => {
-                return Err(StoreError::OtherOwner {
-                    dir: dir.to_owned(),
-                    found_agent: found.agent,
-                    found_cluster: found.cluster,
-                    agent: owner.agent,
-                    cluster: owner.cluster,
-                });
+                let (found, this) = (Box::new(found), Box::new(owner));
+                return Err(StoreError::OtherOwner { dir: dir.to_owned(), found, this });
             }
             None => {
                 let json = serde_json::to_vec(&owner).expect("has only string keys");

@@ -21,7 +21,7 @@ pub(crate) async fn run(
         for refused in server.publish(held.goal.zones.clone()).await {
             // S2, S8: what was stale, the journal must know. After a restart the goal on disk may be
             // behind the zones on disk, which is no news.
-            if !(matches!(refused.reason, Reason::Older { .. }) && !held.is_live) {
+            if held.is_live || !matches!(refused.reason, Reason::Older { .. }) {
                 outbox.refuse(
                     format!("zone {} at generation {}", refused.origin, refused.generation),
                     refused.to_string(),

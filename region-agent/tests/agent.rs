@@ -1,4 +1,5 @@
 //! The whole agent against controllers of the test's own, over real mutual TLS.
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 #[path = "agent/controller.rs"]
 mod controller;

@@ -73,8 +73,10 @@ async fn no_data_and_no_name_are_told_apart() {
     let (server, _task) = answering(|_, question| vec![reply(&question, ResponseCode::NXDomain, &[])]).await;
     assert_eq!(probe(&ask(&server, &[])).await, Err("answered Non-Existent Domain".into()));
     let alias = RData::CNAME(CNAME(Name::from_ascii("a.example.").unwrap()));
-    let (server, _task) =
-        answering(move |_, question| vec![reply(&question, ResponseCode::NoError, &[alias.clone()])]).await;
+    let (server, _task) = answering(move |_, question| {
+        vec![reply(&question, ResponseCode::NoError, std::slice::from_ref(&alias))]
+    })
+    .await;
     assert_eq!(probe(&ask(&server, &[])).await, Err("www.example.test has no A".into()));
 }
 
