@@ -99,9 +99,10 @@ fn document(controller: &Controller, state: &State, query: &Query) -> Result<Vec
             let last_seq = state.journal.last_seq();
             json(&JournalPage { entries, last_seq, intact: state.journal.verify().is_ok() })
         }
-        Query::Config => {
-            json(&ConfigDocument { generation: state.config_generation, config: state.config.as_deref().cloned() })
-        }
+        Query::Config => json(&ConfigDocument {
+            generation: state.config_generation,
+            config: state.config.as_deref().cloned(),
+        }),
         Query::Incidents => json(&state.incidents),
         Query::IfLost { .. } | Query::Explain { .. } => {
             Err(ApiError::Invalid("only the leader can tell".into()))

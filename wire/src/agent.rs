@@ -61,9 +61,9 @@ impl From<FromAgent> for pb::AgentMessage {
                 held_generation,
             }),
             FromAgent::Heartbeat { sequence } => Message::Heartbeat(pb::Heartbeat { sequence }),
-            FromAgent::Evidence { findings } => {
-                Message::Evidence(pb::Evidence { findings: findings.into_iter().map(finding_to_wire).collect() })
-            }
+            FromAgent::Evidence { findings } => Message::Evidence(pb::Evidence {
+                findings: findings.into_iter().map(finding_to_wire).collect(),
+            }),
             FromAgent::Step(report) => Message::Step(step_to_wire(report)),
             FromAgent::Refusal { what, why } => Message::Refusal(pb::Refusal { what, why }),
         };
@@ -78,7 +78,10 @@ impl TryFrom<pb::AgentMessage> for FromAgent {
         Ok(match message.message.ok_or_else(|| malformed("message", "missing, or of a newer version"))? {
             Message::Hello(hello) => FromAgent::Hello {
                 agent: hello.agent.try_into().map_err(|problem: String| malformed("hello.agent", problem))?,
-                info: AgentInfo { dns: Some(hello.dns).filter(|dns| !dns.is_empty()), version: hello.version },
+                info: AgentInfo {
+                    dns: Some(hello.dns).filter(|dns| !dns.is_empty()),
+                    version: hello.version,
+                },
                 held_generation: hello.held_generation,
             },
             Message::Heartbeat(heartbeat) => FromAgent::Heartbeat { sequence: heartbeat.sequence },
@@ -182,9 +185,9 @@ impl TryFrom<pb::ControllerMessage> for ToAgent {
         use pb::controller_message::Message;
         Ok(match message.message.ok_or_else(|| malformed("message", "missing, or of a newer version"))? {
             Message::Welcome(welcome) => ToAgent::Welcome { member: welcome.member, region: welcome.region },
-            Message::Goal(goal) => {
-                ToAgent::Goal(serde_json::from_slice(&goal.json).map_err(|error| malformed("goal.json", error))?)
-            }
+            Message::Goal(goal) => ToAgent::Goal(
+                serde_json::from_slice(&goal.json).map_err(|error| malformed("goal.json", error))?,
+            ),
             Message::Heartbeat(ack) => ToAgent::HeartbeatAck { sequence: ack.sequence },
             Message::Step(ack) => ToAgent::StepAck {
                 plan: PlanId(ack.plan),

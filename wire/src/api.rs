@@ -190,10 +190,16 @@ pub struct ConfigDocument {
 #[serde(rename_all = "snake_case", tag = "forwarded")]
 pub enum Forwarded {
     /// From an agent's stream.
-    Command { command: decision::command::Command },
-    Intent { intent: Intent },
+    Command {
+        command: decision::command::Command,
+    },
+    Intent {
+        intent: Intent,
+    },
     /// A question that only the leader can answer.
-    Query { query: Query },
+    Query {
+        query: Query,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
