@@ -70,7 +70,11 @@ fn scan(folder: &Path, found: &mut Vec<String>) -> anyhow::Result<()> {
 
 /// Licences, bans and sources; advisories where their database can be fetched.
 fn deny() -> anyhow::Result<()> {
-    let there = Command::new("cargo").args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = Command::new("cargo")
+        .args(["deny", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     if !there.is_ok_and(|status| status.success()) {
         eprintln!("cargo-deny is not installed (`cargo install cargo-deny`): dependencies were not checked");
         return Ok(());

@@ -21,7 +21,11 @@ pub fn install(packages: &[&str]) -> anyhow::Result<()> {
     let had_policy = Path::new(POLICY).exists();
     if !had_policy {
         // policy-rc.d(8): 101 forbids maintainer scripts to start anything.
-        run(root(&["sh", "-c", &format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod +x {POLICY}")]))?;
+        run(root(&[
+            "sh",
+            "-c",
+            &format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod +x {POLICY}"),
+        ]))?;
     }
     let installed = run(root(&["apt-get", "update", "-qq"])).and_then(|()| {
         let mut args = vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-qq"];
@@ -36,12 +40,14 @@ pub fn install(packages: &[&str]) -> anyhow::Result<()> {
 }
 
 fn is_installed(package: &str) -> bool {
-    let query = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).stderr(Stdio::null()).output();
+    let query =
+        Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).stderr(Stdio::null()).output();
     query.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
 }
 
 fn root(args: &[&str]) -> Command {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let is_root =
+        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     let mut command = Command::new(if is_root { args[0] } else { "sudo" });
     command.args(&args[usize::from(is_root)..]);
     command.stdout(Stdio::null());
