@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Applied, Context, KEPT_REASON, kept};
@@ -20,10 +20,13 @@ pub(super) fn take(
     }
     let now = state.now;
     let held = state.evidence.entry(vantage.clone()).or_default();
+    // Of a check told twice in one entry the last word holds.
+    let findings: BTreeMap<CheckId, Finding> =
+        findings.into_iter().map(|finding| (finding.check.clone(), finding)).collect();
     let news = |finding: &Finding| {
         held.get(&finding.check).is_none_or(|evidence| evidence.condition != finding.condition)
     };
-    let findings: Vec<Finding> = findings.into_iter().filter(news).collect();
+    let findings: Vec<Finding> = findings.into_values().filter(news).collect();
     // Checks that evidence is held of are known; the configuration is searched for new ones only.
     let known: BTreeSet<&CheckId> = if findings.iter().all(|finding| held.contains_key(&finding.check)) {
         BTreeSet::new()
@@ -34,9 +37,8 @@ pub(super) fn take(
     let mut changed = false;
     for finding in findings {
         let before = held.get(&finding.check).map(|evidence| evidence.condition);
-        // A vantage may still report a check that a newer configuration has dropped; and one batch
-        // may tell a thing twice.
-        if before.is_none() && !known.contains(&finding.check) || before == Some(finding.condition) {
+        // A vantage may still report a check that a newer configuration has dropped.
+        if before.is_none() && !known.contains(&finding.check) {
             continue;
         }
         changed = true;

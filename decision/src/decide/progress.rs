@@ -3,7 +3,9 @@ use std::time::Duration;
 use super::Round;
 use crate::command::Command;
 use crate::config::Config;
-use crate::plan::{Action, Executor, Kind, PlanRecord, PlanStatus, Step, StepRecord, StepResult, StepStatus};
+use crate::plan::{
+    Action, Executor, Kind, OnFailure, PlanRecord, PlanStatus, Step, StepRecord, StepResult, StepStatus,
+};
 use crate::state::State;
 use crate::time::{Human, Time};
 use crate::verdict::Verdict;
@@ -82,7 +84,12 @@ impl Run<'_> {
             match record.steps.get(&step.id) {
                 Some(begun) if matches!(begun.status, StepStatus::Done | StepStatus::Skipped) => over += 1,
                 Some(begun) if begun.status == StepStatus::Failed => self.retry(step, begun),
-                Some(begun) => self.watch(step, begun),
+                Some(begun) => {
+                    self.watch(step, begun);
+                    if self.gives_up(step, begun) {
+                        return;
+                    }
+                }
                 None if record.is_ready(step) => self.begin(step),
                 None => {}
             }
@@ -153,6 +160,17 @@ impl Run<'_> {
             return;
         };
         self.done(step, begun.attempt, result);
+    }
+
+    /// Whether the last attempt has just failed, which ends the plan and all its other steps.
+    fn gives_up(&self, step: &Step, begun: &StepRecord) -> bool {
+        let failed = self.commands.last().is_some_and(|last| match last {
+            Command::StepDone { plan, step: of, result, .. } => {
+                (*plan, *of) == (self.record.plan.id, step.id) && matches!(result, StepResult::Failed { .. })
+            }
+            _ => false,
+        });
+        failed && begun.attempt >= step.attempts && step.on_failure == OnFailure::Stop
     }
 
     /// Failed, and attempts are left: once more, after as long as the attempt's number in seconds/4.
