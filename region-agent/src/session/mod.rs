@@ -65,7 +65,7 @@ pub async fn run(session: Session, stop: CancellationToken) {
                 tracing::debug!(controller = %address, why = ended.why, "no session; trying another controller")
             }
         }
-        turns.ended(turn.controller, ended.was_acknowledged);
+        turns.ended(turn.controller, ended.was_acknowledged, ended.was_silent);
     }
 }
 

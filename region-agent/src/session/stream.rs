@@ -30,7 +30,15 @@ const OPENING: Duration = Duration::from_millis(500);
 pub(super) struct Ended {
     /// Whether a leader had heard of this session.
     pub(super) was_acknowledged: bool,
+    /// Whether nothing worse is known than that heartbeats were not acknowledged.
+    pub(super) was_silent: bool,
     pub(super) why: String,
+}
+
+impl Ended {
+    fn before_it_began(why: String) -> Ended {
+        Ended { was_acknowledged: false, was_silent: false, why }
+    }
 }
 
 struct Open<'a> {
@@ -39,6 +47,7 @@ struct Open<'a> {
     sequence: u64,
     last_ack: Instant,
     was_acknowledged: bool,
+    was_silent: bool,
 }
 
 /// Opens a session with this controller and holds it as long as it is any good.
@@ -62,13 +71,19 @@ pub(super) async fn hold(session: &Session, host: &Host, address: &str) -> Ended
     let opening = tokio::time::timeout(patience, client.session(ReceiverStream::new(receiver)));
     let mut inbound = match opening.await {
         Ok(Ok(response)) => response.into_inner(),
-        Ok(Err(status)) => return Ended { was_acknowledged: false, why: with_causes(&status) },
-        Err(_) => return Ended { was_acknowledged: false, why: format!("no answer within {patience:?}") },
+        Ok(Err(status)) => return Ended::before_it_began(with_causes(&status)),
+        Err(_) => return Ended::before_it_began(format!("no answer within {patience:?}")),
     };
-    let mut open =
-        Open { session, outbound, sequence: 0, last_ack: Instant::now() + OPENING, was_acknowledged: false };
+    let mut open = Open {
+        session,
+        outbound,
+        sequence: 0,
+        last_ack: Instant::now() + OPENING,
+        was_acknowledged: false,
+        was_silent: false,
+    };
     let why = open.converse(&mut inbound, heartbeat).await;
-    Ended { was_acknowledged: open.was_acknowledged, why }
+    Ended { was_acknowledged: open.was_acknowledged, was_silent: open.was_silent, why }
 }
 
 impl Open<'_> {
@@ -96,6 +111,7 @@ impl Open<'_> {
                 _ = beat.tick() => {
                     let silent = self.last_ack.elapsed();
                     if silent > heartbeat * UNANSWERED_HEARTBEATS {
+                        self.was_silent = true;
                         return format!("no leader answered for {} ms", silent.as_millis());
                     }
                     self.beat();

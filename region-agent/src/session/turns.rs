@@ -41,13 +41,18 @@ impl Turns {
         Turn { controller: self.queue.pop_front().unwrap_or(usize::MAX), pause }
     }
 
-    /// A stream to this controller ended. If it had worked, the search begins anew with all others,
-    /// those of the own region first.
-    pub(super) fn ended(&mut self, controller: usize, was_acknowledged: bool) {
+    /// A stream to this controller ended. If it had worked, the search begins anew, and the one that
+    /// was lost comes last. Only the first of the own region, when nothing worse is known than that
+    /// no leader answered, is tried again before all others: an election is soon over, and an agent
+    /// that strays is lost with another region.
+    pub(super) fn ended(&mut self, controller: usize, was_acknowledged: bool, was_silent: bool) {
         if was_acknowledged {
             self.rounds = 0;
-            self.queue = (0..self.controllers).filter(|other| *other != controller).collect();
-            self.queue.push_back(controller);
+            let keeps_its_place = was_silent && controller == 0;
+            self.queue = (0..self.controllers).filter(|n| keeps_its_place || *n != controller).collect();
+            if !keeps_its_place {
+                self.queue.push_back(controller);
+            }
         }
     }
 }
@@ -69,7 +74,7 @@ mod tests {
                 assert_eq!(turn.controller, expected);
                 assert_eq!(turn.pause.is_zero(), round == 0 || expected > 0);
                 pauses.extend((!turn.pause.is_zero()).then_some(turn.pause.as_millis()));
-                turns.ended(turn.controller, false);
+                turns.ended(turn.controller, false, false);
             }
         }
         assert!((25..=50).contains(&pauses[0]) && (500..=1_000).contains(&pauses[6]), "{pauses:?}");
@@ -82,10 +87,26 @@ mod tests {
         for _ in 0..5 {
             turns.next(&random);
         }
-        turns.ended(1, true);
+        turns.ended(1, true, false);
         let order: Vec<_> = (0..3).map(|_| turns.next(&random)).collect();
         assert_eq!(order, [0, 2, 1].map(|controller| Turn { controller, pause: Duration::ZERO }));
         assert!(!turns.next(&random).pause.is_zero());
+    }
+
+    #[test]
+    fn when_only_a_leader_is_missing_the_own_region_is_not_left_at_once() {
+        let random = SeededRandom::new(1);
+        let mut turns = Turns::new(3);
+        assert_eq!(turns.next(&random).controller, 0);
+        turns.ended(0, true, true);
+        assert_eq!(turns.next(&random).controller, 0);
+        // It still knows none.
+        turns.ended(0, false, true);
+        assert_eq!(turns.next(&random).controller, 1);
+        // Another region's may as well be cut off.
+        turns.ended(1, true, true);
+        let order: Vec<_> = (0..3).map(|_| turns.next(&random).controller).collect();
+        assert_eq!(order, [0, 2, 1]);
     }
 
     #[test]
