@@ -295,6 +295,31 @@ async fn a_controller_that_knows_no_leader_is_left() {
 }
 
 #[tokio::test]
+async fn it_comes_home_to_its_own_region_without_a_break() {
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::start().await;
+    let mut away = Controller::start(&authority, 2).await;
+    let home = Controller::start(&authority, 1).await.address.clone();
+    let agent = start(settings(&authority, &[&home, &away.address], dir.path()));
+    away.send(send(goal(7, vec![check("eu/up/1", &target.address)]))).await;
+    let healthy = |m: &FromAgent| conditions(m).contains(&("eu/up/1".into(), Condition::Healthy));
+    away.until("healthy", healthy).await;
+
+    // One that is back, but knows no leader yet, is not gone to.
+    let mut home = Controller::start_at(&authority, 1, &home).await;
+    home.acknowledge(false);
+    home.until("a hello", |m| matches!(m, FromAgent::Hello { .. })).await;
+    home.ended().await;
+    assert!(!away.has_ended());
+    home.acknowledge(true);
+    home.until("a hello", |m| matches!(m, FromAgent::Hello { held_generation: 7, .. })).await;
+    home.until("healthy", healthy).await;
+    away.ended().await;
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn with_no_controller_alive_a_restarted_agent_watches_and_serves_dns() {
     let authority = Authority::new();
     let dir = tempfile::tempdir().unwrap();

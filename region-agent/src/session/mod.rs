@@ -2,6 +2,7 @@
 //! goals and acknowledgements in. When it fails, or its controller knows no leader, another one is
 //! tried.
 
+mod home;
 mod stream;
 mod turns;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use decision::command::AgentInfo;
 use decision::name::AgentId;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wire::host::Host;
 use wire::tls::Credentials;
@@ -43,29 +45,29 @@ pub async fn run(session: Session, stop: CancellationToken) {
     let mut turns = Turns::new(session.controllers.len());
     loop {
         let turn = turns.next(&*session.host.random);
-        let Some(address) = session.controllers.get(turn.controller) else {
-            // None is configured: watching and DNS go on by what is on disk.
-            return stop.cancelled().await;
-        };
         let attempt = async {
             tokio::time::sleep(turn.pause).await;
-            stream::hold(&session, &host, address).await
+            match (&session.controllers[..], turn.controller) {
+                // None is configured: watching and DNS go on by what is on disk.
+                ([], _) => std::future::pending().await,
+                ([home, ..], 0) => (0, stream::hold(&session, &host, home, &Notify::new()).await),
+                (controllers, away) => {
+                    home::hold_until_home(&session, &host, &controllers[0], away, &controllers[away]).await
+                }
+            }
         };
-        let ended = tokio::select! {
+        let (controller, ended) = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             ended = attempt => ended,
         };
         session.metrics.session_open.set(0);
+        let (address, why) = (&session.controllers[controller], ended.why);
         match ended.was_acknowledged {
-            true => {
-                tracing::warn!(controller = %address, why = ended.why, "session ended; trying another controller")
-            }
-            false => {
-                tracing::debug!(controller = %address, why = ended.why, "no session; trying another controller")
-            }
+            true => tracing::warn!(controller = %address, why, "session ended; looking for another"),
+            false => tracing::debug!(controller = %address, why, "no session; trying another controller"),
         }
-        turns.ended(turn.controller, ended.was_acknowledged, ended.was_silent);
+        turns.ended(controller, ended.was_acknowledged, ended.was_silent);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use wire::agent::{FromAgent, ToAgent};
@@ -43,6 +43,7 @@ impl Ended {
 
 struct Open<'a> {
     session: &'a Session,
+    acknowledged: &'a Notify,
     outbound: mpsc::Sender<AgentMessage>,
     sequence: u64,
     last_ack: Instant,
@@ -50,8 +51,9 @@ struct Open<'a> {
     was_silent: bool,
 }
 
-/// Opens a session with this controller and holds it as long as it is any good.
-pub(super) async fn hold(session: &Session, host: &Host, address: &str) -> Ended {
+/// Opens a session with this controller and holds it as long as it is any good. `acknowledged` is
+/// told once a leader has heard of it.
+pub(super) async fn hold(session: &Session, host: &Host, address: &str, acknowledged: &Notify) -> Ended {
     let heartbeat = session.goals.held().heartbeat();
     let (outbound, receiver) = mpsc::channel(QUEUE);
     let hello = FromAgent::Hello {
@@ -76,6 +78,7 @@ pub(super) async fn hold(session: &Session, host: &Host, address: &str) -> Ended
     };
     let mut open = Open {
         session,
+        acknowledged,
         outbound,
         sequence: 0,
         last_ack: Instant::now() + OPENING,
@@ -173,6 +176,7 @@ impl Open<'_> {
                 if !self.was_acknowledged {
                     metrics.sessions_opened.add();
                     metrics.session_open.set(1);
+                    self.acknowledged.notify_one();
                 }
                 self.was_acknowledged = true;
                 self.last_ack = self.last_ack.max(Instant::now());

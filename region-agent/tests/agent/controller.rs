@@ -132,6 +132,16 @@ impl Controller {
         tokio::time::timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("no {what} in time"))
     }
 
+    /// Waits until the newest stream is no more.
+    pub(crate) async fn ended(&mut self) {
+        let sender = self.sender.borrow().clone().expect("there was a stream");
+        tokio::time::timeout(SOON, sender.closed()).await.expect("ends in time");
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.sender.borrow().as_ref().is_none_or(ToAgents::is_closed)
+    }
+
     /// Whether there is a leader for it to ask.
     pub(crate) fn acknowledge(&self, acknowledges: bool) {
         self.acknowledges.store(acknowledges, Ordering::SeqCst);
