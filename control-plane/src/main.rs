@@ -140,7 +140,7 @@ async fn end_on_signal(shutdown: CancellationToken) {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("REGENT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,openraft=warn,sled=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,openraft=error,sled=warn"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -89,10 +89,19 @@ pub async fn run(
         tokio::spawn(async move { credentials.watch(CREDENTIALS_LOOKED_AT_EVERY).await }),
     ];
 
-    if !settings.initial_members.is_empty() && node.initialize(settings.initial_members).await? {
-        tracing::info!("a new cluster was formed");
+    let formed = async {
+        if !settings.initial_members.is_empty() && node.initialize(settings.initial_members).await? {
+            tracing::info!("a new cluster was formed");
+        }
+        Ok(())
+    };
+    let formed: Result<(), StartError> = tokio::select! {
+        formed = formed => formed,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    if formed.is_ok() {
+        shutdown.cancelled().await;
     }
-    shutdown.cancelled().await;
     tracing::info!("stopping");
     node.shutdown(HAND_OVER_WITHIN).await;
     leading.cancel();
@@ -105,7 +114,7 @@ pub async fn run(
             tracing::error!(%error, "a part did not end cleanly");
         }
     }
-    Ok(())
+    formed
 }
 
 fn dial(host: &Host, credentials: &Credentials) -> Dial {

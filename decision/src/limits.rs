@@ -84,8 +84,8 @@ fn recent(state: &State, window: Duration, moves_primary: bool, now: Time) -> Ve
     let to_come = state
         .plans
         .values()
-        .filter(|record| record.is_open() && record.plan.automatic && !record.has_moved())
-        .filter(|record| record.plan.kind.moves_primary() == moves_primary)
+        .filter(|record| record.plan.automatic && record.plan.kind.moves_primary() == moves_primary)
+        .filter(|record| record.is_open() && !record.has_moved())
         .map(|record| Made {
             at: now,
             decided_at: record.opened_at,

@@ -56,6 +56,8 @@ pub enum Kind {
     Withdraw,
     /// It comes back into them.
     Restore,
+    /// Nothing moves: DNS servers of others are made to say where the service is.
+    Publish,
 }
 
 impl Kind {
@@ -73,6 +75,7 @@ impl fmt::Display for Kind {
             Kind::Failback => "failback",
             Kind::Withdraw => "withdraw",
             Kind::Restore => "restore",
+            Kind::Publish => "publish",
         })
     }
 }

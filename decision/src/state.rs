@@ -91,6 +91,9 @@ pub struct Placement {
     /// Whether it ever moved; until then nothing damps its first move.
     #[serde(default)]
     pub moved: bool,
+    /// The configuration generation by which DNS servers of others were last made to name it.
+    #[serde(default)]
+    pub published: u64,
     /// Regions left out of its weighted records.
     pub left_out: BTreeSet<RegionName>,
     pub standing: BTreeMap<RegionName, Standing>,

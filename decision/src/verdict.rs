@@ -61,6 +61,7 @@ pub struct Picture<'a> {
     checks: BTreeMap<&'a RegionName, RegionChecks<'a>>,
     /// What every live vantage says of every region that is probed, its own included.
     views: BTreeMap<&'a RegionName, Vec<Opinion>>,
+    regions: BTreeMap<&'a RegionName, Assessment>,
     /// Vantages that find all other regions unhealthy: more likely their own network is cut.
     suspects: BTreeSet<AgentId>,
     /// All regions look dead: the observers are suspect, nothing may be concluded.
@@ -88,7 +89,11 @@ impl<'a> Picture<'a> {
         }
         let all_dead = is_everything_dead(&views);
         let vantages = config.regions.iter().map(|region| usize::from(region.agents)).sum();
-        Self { config, state, live, checks, views, suspects, all_dead, vantages }
+        let regions = BTreeMap::new();
+        let mut picture = Self { config, state, live, checks, views, regions, suspects, all_dead, vantages };
+        picture.regions =
+            config.regions.iter().map(|region| (&region.name, picture.assess_region(&region.name))).collect();
+        picture
     }
 
     pub fn observers_are_suspect(&self) -> bool {
@@ -98,6 +103,10 @@ impl<'a> Picture<'a> {
     /// The verdict on a region: dead needs its session gone *and* a majority of the other live
     /// vantages to find its endpoints unhealthy, and a majority of all vantages to speak (S5).
     pub fn region(&self, region: &RegionName) -> Assessment {
+        self.regions.get(region).cloned().unwrap_or_else(|| self.assess_region(region))
+    }
+
+    fn assess_region(&self, region: &RegionName) -> Assessment {
         let session = self.live.iter().any(|agent| agent.region == *region);
         let views = self.views.get(region).map(Vec::as_slice).unwrap_or_default();
         let opinions: Vec<Opinion> =
@@ -140,14 +149,16 @@ impl<'a> Picture<'a> {
     /// it. It can also be alive in a region whose agent and endpoints are dead: then it is
     /// partitioned, because it is still served.
     pub fn service(&self, service: &ServiceName, region: &RegionName) -> Assessment {
-        let of_region = self.region(region);
-        let Some(known) = self.checks.get(region).filter(|_| !self.all_dead) else { return of_region };
+        let Some(known) = self.checks.get(region).filter(|_| !self.all_dead) else {
+            return self.region(region);
+        };
+        let Some(of_region) = self.regions.get(region) else { return self.assess_region(region) };
         let opinions = self.of_service(service, region, known);
         let votes = Votes::count(&opinions);
         let speakers = votes.speakers();
         if speakers < self.majority() {
             if of_region.verdict == Verdict::Dead {
-                return of_region;
+                return of_region.clone();
             }
             let because = self.too_few(speakers);
             return Assessment { verdict: Verdict::Unknown, since: votes.since(), because, opinions };
@@ -160,12 +171,14 @@ impl<'a> Picture<'a> {
         let (verdict, because) = match (votes.unhealthy_majority(), reached_from_inside) {
             (true, false) => (Verdict::Dead, said),
             (true, true) => (Verdict::Partitioned, format!("{said}, but the region's own agent reaches it")),
-            (false, _) if of_region.verdict == Verdict::Dead && votes.healthy == 0 => return of_region,
+            (false, _) if of_region.verdict == Verdict::Dead && votes.healthy == 0 => {
+                return of_region.clone();
+            }
             (false, _) if of_region.verdict == Verdict::Dead => {
                 (Verdict::Partitioned, format!("the region looks dead, but {said}"))
             }
             (false, _) if of_region.verdict == Verdict::Partitioned => {
-                (Verdict::Partitioned, of_region.because)
+                (Verdict::Partitioned, of_region.because.clone())
             }
             (false, _) if !votes.unhealthy.is_empty() => (Verdict::Degraded, said),
             (false, _) => (Verdict::Healthy, said),
@@ -212,12 +225,15 @@ impl<'a> Picture<'a> {
     pub(crate) fn conclude(&self) -> Conclusions {
         let regions =
             self.config.regions.iter().map(|region| (region.name.clone(), self.region(&region.name)));
-        let services = self.config.services.keys().map(|service| {
-            let hosts = self.config.hosts(service);
-            let found = hosts.map(|region| (region.name.clone(), self.service(service, &region.name)));
-            (service.clone(), found.collect())
-        });
-        Conclusions { regions: regions.collect(), services: services.collect() }
+        let mut services: BTreeMap<ServiceName, BTreeMap<RegionName, Assessment>> = BTreeMap::new();
+        for region in self.config.regions.iter().filter(|region| !region.witness) {
+            let known = region.services.iter().filter(|service| self.config.services.contains_key(*service));
+            for service in known {
+                let found = self.service(service, &region.name);
+                services.entry(service.clone()).or_default().insert(region.name.clone(), found);
+            }
+        }
+        Conclusions { regions: regions.collect(), services }
     }
 }
 

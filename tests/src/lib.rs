@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Far longer than anything here takes on a quiet machine; a test that needs it has failed.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// What runs in a region.
 pub const PARTS: [&str; 3] = ["service", "controller", "agent"];
@@ -159,6 +159,11 @@ impl Cluster {
     /// What `dig` is answered in a region; empty when it is not.
     pub fn dig(&self, region: &str) -> anyhow::Result<String> {
         let server = self.part(region, "dns")["udp"].as_str().context("up tells where DNS listens")?;
+        self.dig_at(server)
+    }
+
+    /// The same, of any server at `host:port`.
+    pub fn dig_at(&self, server: &str) -> anyhow::Result<String> {
         let (host, port) = server.rsplit_once(':').context("host:port")?;
         let output = Command::new("dig")
             .args([&format!("@{host}"), "-p", port, self.record(), "+short", "+tries=1", "+time=1"])

@@ -40,6 +40,7 @@ pub fn state() -> State {
         primary: primary.into(),
         epoch: Epoch(epoch),
         since,
+        published: 0,
         moved: epoch > 1,
         left_out: BTreeSet::new(),
         standing: BTreeMap::from([(RegionName::from(primary), standing)]),

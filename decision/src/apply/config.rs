@@ -104,6 +104,7 @@ fn place_services(state: &mut State, config: &Config) {
             epoch: Epoch(retired.0 + 1),
             since: now,
             moved: false,
+            published: 0,
             left_out: Default::default(),
             standing: Default::default(),
         });

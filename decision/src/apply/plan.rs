@@ -137,14 +137,14 @@ fn check_ends(state: &State, config: &Config, plan: &Plan, primary: &RegionName)
             return not_allowed(format!("{end} does not host {service}"));
         }
     }
-    if plan.from == plan.to {
+    if (plan.from == plan.to) != (plan.kind == Kind::Publish) {
         return not_allowed(format!("{service} is in {} already", plan.to));
     }
     let leaves = if plan.kind == Kind::Withdraw { &plan.to } else { &plan.from };
     if leaves != primary {
         return not_allowed(format!("the primary of {service} is {primary}, not {leaves}"));
     }
-    if plan.kind == Kind::Withdraw {
+    if matches!(plan.kind, Kind::Withdraw | Kind::Publish) {
         return Ok(());
     }
     if let Some(why) = state.drained.get(&plan.to) {
@@ -250,11 +250,17 @@ pub(super) fn finish(state: &mut State, context: &Context, id: PlanId, status: P
     let event = Event::PlanEnded { plan: id, status: status.clone() };
     let body = event.to_string();
     let seq = state.record(context, event);
-    let incident_status = match status {
+    let incident_status = match &status {
         PlanStatus::Done => IncidentStatus::Monitoring,
         _ => IncidentStatus::Identified,
     };
     tell(state, seq, &plan, incident_status, body);
+    // Whatever it moved, its last shift named the service everywhere.
+    if status == PlanStatus::Done
+        && let Some(placement) = state.services.get_mut(&plan.service)
+    {
+        placement.published = plan.parent.config_generation;
+    }
     zone::restore(state, context, &plan.service);
     if !half_shifted(state, id) {
         resolve_if_served(state, seq, &plan);

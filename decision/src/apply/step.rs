@@ -125,10 +125,11 @@ pub(super) fn done(
 fn is_repeated(last: &StepRecord, attempt: u32, result: &StepResult) -> bool {
     match (last.status, result) {
         (StepStatus::Done, StepResult::Done { .. }) => true,
-        (
-            StepStatus::Failed | StepStatus::Skipped,
-            StepResult::Failed { .. } | StepResult::Refused { .. },
-        ) => attempt <= last.attempt,
+        (StepStatus::Failed | StepStatus::Skipped, StepResult::Failed { .. }) => attempt == last.attempt,
+        // A refusal that is new must be journalled, however late it comes (S8).
+        (StepStatus::Failed | StepStatus::Skipped, StepResult::Refused { why }) => {
+            attempt <= last.attempt && last.note == kept(why.clone(), KEPT_REASON)
+        }
         _ => false,
     }
 }
@@ -201,6 +202,7 @@ fn commit_move(state: &mut State, plan: &Plan) {
                 placement.left_out.insert(plan.from.clone());
             }
         }
+        Kind::Publish => return,
     }
     state.moves.push(Move {
         at: now,

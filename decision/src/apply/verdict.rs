@@ -26,7 +26,11 @@ pub(super) fn set(
     if config.region(&region).is_none() {
         return Err(Refusal::Unknown { what: format!("region {region}") });
     }
+    // Where something is held of it already it is hosted: a new configuration drops the others.
+    let is_held =
+        |name| state.services.get(name).is_some_and(|placement| placement.standing.contains_key(&region));
     if let Some(name) = &service
+        && !is_held(name)
         && !(state.services.contains_key(name) && config.hosts(name).any(|host| host.name == region))
     {
         return Err(Refusal::Unknown { what: format!("service {name} in {region}") });

@@ -60,11 +60,11 @@ fn attempts<'a>(case: &Case<'a>) -> impl DoubleEndedIterator<Item = &'a PlanReco
     let (service, placement) = (case.service, case.placement);
     let died = placement.standing.get(&placement.primary).map_or(case.now, |standing| standing.since);
     case.state.plans.values().filter(move |record| {
-        record.plan.service == *service
+        !record.is_open()
             && record.plan.kind == Kind::Failover
-            && record.plan.from == placement.primary
             && record.opened_at >= died
-            && !record.is_open()
+            && record.plan.service == *service
+            && record.plan.from == placement.primary
     })
 }
 

@@ -40,10 +40,11 @@ pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) ->
 /// Back to the first region that hosts it, where the configuration says so.
 pub(super) fn go_home(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
     let Case { config, state, service, placement, now, .. } = *case;
-    let Some(home) = config.hosts(service).next() else { return Choice::Rest };
-    if home.name == placement.primary || config.strategy.failback != Failback::Automatic {
+    if config.strategy.failback != Failback::Automatic {
         return Choice::Rest;
     }
+    let home = config.hosts(service).next().filter(|home| home.name != placement.primary);
+    let Some(home) = home else { return Choice::Rest };
     let hold_down = config.strategy.hold_down;
     let obstacle = eligible::obstacle(round, config, state, service, home, now);
     let detail = obstacle.clone().unwrap_or_else(|| format!("{} may take it back", home.name));
@@ -88,10 +89,15 @@ pub(super) fn go_home(round: &mut Round, case: &Case, why: &mut Explanation) -> 
 
 /// A planned move that did not succeed is begun anew only after the hold-down; one that a person
 /// cancelled, never by itself.
-fn tried(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
+pub(super) fn tried(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
     let from = &case.placement.primary;
     let last = case.state.plans.values().rev().find(|record| record.plan.service == *case.service)?;
-    if last.plan.kind != kind || last.plan.from != *from || last.has_moved() {
+    // What is published moves nothing, and what another configuration wanted is no matter now.
+    let is_moot = match kind {
+        Kind::Publish => last.plan.parent.config_generation != case.state.config_generation,
+        _ => last.has_moved(),
+    };
+    if last.plan.kind != kind || last.plan.from != *from || is_moot {
         return None;
     }
     let (id, hold_down) = (last.plan.id, case.config.strategy.hold_down);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::{Check, Config, DnsProvider};
+use crate::config::{Config, DnsProvider};
 use crate::dns::RecordSet;
 use crate::name::{DnsName, RegionName, ServiceName};
 use crate::plan::{Action, Epoch, Executor, Kind, OnFailure, Parent, Plan, Step, StepId};
@@ -59,6 +59,7 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
             left_out.insert(wish.from.clone());
             wish.to
         }
+        Kind::Publish => &placement.primary,
         Kind::Switchover | Kind::Failback => {
             left_out.remove(wish.to);
             wish.to
@@ -84,6 +85,9 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     }
     let final_spread = Spread { primary, left_out: &left_out, leaving: None };
     let mut finals = of_service(config, wish.service, &final_spread);
+    if wish.kind == Kind::Publish {
+        finals.retain(|zone, _| provider(config, zone) != Some(&DnsProvider::Embedded));
+    }
     if finals.is_empty() {
         // Nothing in DNS names it; the log entry alone is the move.
         list.settle_as_move();
@@ -214,17 +218,15 @@ impl List {
         } else {
             wish.to
         };
-        let in_target = |check: &&Check| check.region == *target;
-        let own = config
-            .checks
-            .iter()
-            .filter(in_target)
-            .filter(|check| check.service.as_ref() == Some(wish.service));
-        let mut checks: Vec<_> = own.map(|check| check.id.clone()).collect();
-        if checks.is_empty() {
-            let of_region = config.checks.iter().filter(in_target).filter(|check| check.service.is_none());
-            checks = of_region.map(|check| check.id.clone()).collect();
+        let (mut own, mut endpoints) = (Vec::new(), Vec::new());
+        for check in config.checks.iter().filter(|check| check.region == *target) {
+            match &check.service {
+                Some(service) if service == wish.service => own.push(check.id.clone()),
+                Some(_) => {}
+                None => endpoints.push(check.id.clone()),
+            }
         }
+        let checks = if own.is_empty() { endpoints } else { own };
         if checks.is_empty() {
             return;
         }

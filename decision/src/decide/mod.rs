@@ -9,6 +9,7 @@ mod make;
 mod moves;
 mod operator;
 mod progress;
+mod publish;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -115,7 +116,9 @@ impl<'a> Desk<'a> {
 
     /// Keeps what changes something.
     fn put(&mut self, command: Command) {
-        let next = self.copy.get_or_insert_with(|| self.given.clone());
+        let next = self
+            .copy
+            .get_or_insert_with(|| State { journal: self.given.journal.muted(), ..self.given.clone() });
         let stamped = Stamped { at: self.now, by: "leader".into(), command: command.clone() };
         match next.apply(self.given.index + 1, stamped) {
             Outcome::Refused { refusal } if !self.refused.contains(&refusal) => self.refused.push(refusal),

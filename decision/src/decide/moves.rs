@@ -1,7 +1,7 @@
 //! Whether a service is to be moved by itself.
 
 use super::make::{Wish, plan};
-use super::{Round, failover, home, weigh};
+use super::{Round, failover, home, publish, weigh};
 use crate::command::Command;
 use crate::config::{Config, Region};
 use crate::explain::Explanation;
@@ -108,6 +108,10 @@ fn choose_planned(round: &mut Round, case: &Case, why: &mut Explanation, verdict
     }
     if let Choice::Hold = drain {
         return drain;
+    }
+    let names = publish::choose(round, case, why);
+    if let Choice::Move(_) | Choice::Hold = names {
+        return names;
     }
     let back = home::go_home(round, case, why);
     if let Choice::Move(_) = back {

@@ -15,10 +15,9 @@ pub(super) fn choose(round: &mut Round, case: &Case) -> Choice {
     if case.state.paused.is_some() {
         return Choice::Rest;
     }
-    let hosts = case.config.hosts(case.service);
-    let others =
-        hosts.filter(|region| region.name != case.placement.primary && is_weighted(case, &region.name));
-    for region in others {
+    // Few are weighted: that first, and the long list of what a region hosts last.
+    let others = case.config.regions.iter().filter(|region| region.name != case.placement.primary);
+    for region in others.filter(|region| is_weighted(case, &region.name)) {
         if let Some(change) = change(round, case, region) {
             return Choice::Move(change);
         }

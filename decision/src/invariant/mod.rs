@@ -50,3 +50,106 @@ impl Found {
         }
     }
 }
+
+/// A checker that cannot fail proves nothing: each is shown a state that breaks its invariant.
+#[cfg(test)]
+mod tests {
+    use super::{check, check_repeated};
+    use crate::command::{Command, Stamped};
+    use crate::decide::switchover;
+    use crate::plan::{Epoch, Kind, PlanStatus};
+    use crate::state::{Move, State};
+    use crate::testing::{World, secs, three_regions};
+
+    fn broken(change: impl FnOnce(&mut State)) -> Vec<&'static str> {
+        let mut world = World::new(three_regions());
+        world.kill("us");
+        world.run_for(secs(10));
+        let before = world.state.clone();
+        assert_eq!(check(&before, &before), []);
+        let mut after = before.clone();
+        change(&mut after);
+        let mut found: Vec<_> = check(&before, &after).iter().map(|broken| broken.invariant).collect();
+        found.dedup();
+        found
+    }
+
+    #[test]
+    fn numbers_that_fall() {
+        assert_eq!(broken(|state| state.index -= 1), ["S2"]);
+        assert_eq!(broken(|state| state.now.0 -= 1), ["S2"]);
+        assert_eq!(broken(|state| state.last_plan -= 1), ["S2"]);
+        let epoch = |state: &mut State| state.services.get_mut(&"app".into()).unwrap().epoch = Epoch(1);
+        assert_eq!(broken(epoch), ["S2", "S8"]);
+        let zone = |state: &mut State| state.zones.get_mut(&"example.test".into()).unwrap().generation -= 1;
+        assert_eq!(broken(zone), ["S2", "S8"]);
+    }
+
+    #[test]
+    fn moves_beyond_the_limits() {
+        let again = |state: &mut State| {
+            let last = state.moves.last().unwrap().clone();
+            // Every one of them out of another region, and so an event of its own.
+            state
+                .moves
+                .extend((0..6).map(|n| Move { from: format!("r{n}").as_str().into(), ..last.clone() }));
+        };
+        assert_eq!(broken(again), ["S5", "S8"]);
+    }
+
+    #[test]
+    fn an_automatic_move_that_nobody_asked_for() {
+        let world = World::new(three_regions());
+        let mut plan = switchover(&world.state, world.now, &"app".into(), None, "test".into()).unwrap();
+        let mut after = world.state.clone();
+        after.apply(
+            world.state.index + 1,
+            stamped(&world, Command::OpenPlan { plan: plan.clone(), explanation: None }),
+        );
+        assert_eq!(check(&world.state, &after), []);
+        (plan.automatic, plan.kind) = (true, Kind::Failover);
+        let id = plan.id;
+        after.plans.get_mut(&id).unwrap().plan = plan;
+        assert_eq!(check(&world.state, &after)[0].invariant, "S5");
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere() {
+        let away = |state: &mut State| {
+            let zone = state.zones.get_mut(&"example.test".into()).unwrap();
+            zone.generation += 1;
+            zone.records[0].groups[0].region = "us".into();
+        };
+        assert_eq!(broken(away), ["S6", "S8"]);
+    }
+
+    #[test]
+    fn deeds_without_an_entry() {
+        assert_eq!(broken(|state| state.paused = Some("secretly".into())), ["S8"]);
+    }
+
+    #[test]
+    fn records_that_contradict_themselves() {
+        let twice = |state: &mut State| {
+            let mut record = state.plans.values().next_back().unwrap().clone();
+            (record.status, record.plan.id.0) = (PlanStatus::AwaitingApproval, 77);
+            state.plans.insert(record.plan.id, record.clone());
+            record.plan.id.0 = 78;
+            state.plans.insert(record.plan.id, record);
+        };
+        assert!(broken(twice).contains(&"sound records"));
+    }
+
+    #[test]
+    fn what_changes_each_time_it_is_told() {
+        let mut world = World::new(three_regions());
+        world.must(Command::Pause { why: "test".into() });
+        assert_eq!(check_repeated(&world.state, &stamped(&world, Command::Pause { why: "test".into() })), []);
+        // Not what has just been applied, so it still changes something.
+        assert_ne!(check_repeated(&world.state, &stamped(&world, Command::Resume)), []);
+    }
+
+    fn stamped(world: &World, command: Command) -> Stamped {
+        Stamped { at: world.now, by: "test".into(), command }
+    }
+}

@@ -315,10 +315,11 @@ impl World {
         self.state.plans.values().next_back().expect("a plan was opened")
     }
 
-    /// Every plan so far, as `kind from->to`.
+    /// Every plan that moved something so far, as `kind from->to`.
     pub fn plans(&self) -> Vec<String> {
         let brief = |plan: &Plan| format!("{} {}->{}", plan.kind, plan.from, plan.to);
-        self.state.plans.values().map(|record| brief(&record.plan)).collect()
+        let moves = self.state.plans.values().filter(|record| record.plan.from != record.plan.to);
+        moves.map(|record| brief(&record.plan)).collect()
     }
 
     /// Why the service is left where it is, or that it is moved.

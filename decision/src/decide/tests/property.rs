@@ -26,6 +26,13 @@ use crate::verdict::{Assessment, Verdict};
 const REGIONS: [&str; 4] = ["us", "eu", "ap", "mars"];
 const SERVICES: [&str; 3] = ["app", "web", "ghost"];
 
+/// So many, or as many as `PROPTEST_CASES` says.
+fn cases(usual: u32) -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let cases = if given.cases == 256 { usual } else { given.cases };
+    ProptestConfig { cases, max_shrink_iters: 400, ..given }
+}
+
 /// Something that happens in a world.
 #[derive(Clone, Debug)]
 enum Happening {
@@ -167,7 +174,7 @@ fn heal(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
 
     /// L1, and the invariants on the way there, which the world checks after every entry.
     #[test]
@@ -383,7 +390,7 @@ fn bent(mut plan: Plan, to: &str, kind: Kind, automatic: bool, bend: u8) -> Comm
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(cases(128))]
 
     /// S2, S5, S6, S8, S9, sound records; the same entries give the same state everywhere, also
     /// where a member was restored from a snapshot midway; and leader and state agree.

@@ -32,6 +32,8 @@ struct Shared {
     to_lose: watch::Sender<usize>,
     held: watch::Sender<usize>,
     open: watch::Sender<bool>,
+    /// After so many the next ones pass.
+    most_held: usize,
 }
 
 const OPCODE_UPDATE: u8 = 5;
@@ -39,15 +41,20 @@ const OPCODE_UPDATE: u8 = 5;
 impl Relay {
     /// In front of `server` (`host:port`); loses the replies to the first `count` updates.
     pub async fn losing(server: &str, count: usize, how: Lose) -> Relay {
-        Relay::start(server, count, Some(how), true).await
+        Relay::start(server, count, Some(how), true, usize::MAX).await
     }
 
     /// In front of `server` (`host:port`); holds updates back until `release`.
     pub async fn holding(server: &str) -> Relay {
-        Relay::start(server, 0, None, false).await
+        Relay::start(server, 0, None, false, usize::MAX).await
     }
 
-    async fn start(server: &str, count: usize, lose: Option<Lose>, open: bool) -> Relay {
+    /// As [`Relay::holding`], but only the first update is held back; later ones overtake it.
+    pub async fn holding_first(server: &str) -> Relay {
+        Relay::start(server, 0, None, false, 1).await
+    }
+
+    async fn start(server: &str, count: usize, lose: Option<Lose>, open: bool, most_held: usize) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address").to_string();
         let shared = Arc::new(Shared {
@@ -56,6 +63,7 @@ impl Relay {
             to_lose: watch::Sender::new(count),
             held: watch::Sender::new(0),
             open: watch::Sender::new(open),
+            most_held,
         });
         let accepting = shared.clone();
         let task = tokio::spawn(async move {
@@ -108,7 +116,7 @@ async fn relay(client: TcpStream, shared: &Shared) -> io::Result<()> {
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) -> io::Result<()> {
     loop {
         let message = read(&mut from).await?;
-        if is_update(&message) && !*shared.open.borrow() {
+        if is_update(&message) && !*shared.open.borrow() && *shared.held.borrow() < shared.most_held {
             shared.held.send_modify(|held| *held += 1);
             let opened = shared.open.subscribe().wait_for(|open| *open).await.map(drop);
             opened.map_err(io::Error::other)?;

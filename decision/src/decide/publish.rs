@@ -1,0 +1,41 @@
+//! Regent's own servers say what the state says. DNS servers of others must be told once for each
+//! configuration, and not only when something moves.
+
+use super::Round;
+use super::home::tried;
+use super::moves::{Case, Choice, Move};
+use crate::config::DnsProvider;
+use crate::explain::Explanation;
+use crate::plan::Kind;
+
+pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
+    let generation = case.state.config_generation;
+    if case.placement.published == generation || !is_named_elsewhere(case) {
+        return Choice::Rest;
+    }
+    if let Some(paused) = &case.state.paused {
+        why.conclude(format!("its names are to be published, but automation is paused: {paused}"));
+        return Choice::Hold;
+    }
+    if let Some(tried) = tried(round, case, Kind::Publish) {
+        why.conclude(format!("its names are to be published, but {tried}"));
+        return Choice::Hold;
+    }
+    let primary = &case.placement.primary;
+    Choice::Move(Move {
+        kind: Kind::Publish,
+        from: primary.clone(),
+        to: primary.clone(),
+        automatic: false,
+        needs_approval: false,
+        reason: format!("configuration generation {generation} names it in DNS servers of others"),
+    })
+}
+
+fn is_named_elsewhere(case: &Case) -> bool {
+    let records =
+        case.config.services.get(case.service).map(|service| service.dns.as_slice()).unwrap_or_default();
+    records.iter().any(|record| {
+        case.config.zones.get(&record.zone).is_some_and(|zone| zone.provider != DnsProvider::Embedded)
+    })
+}
