@@ -298,7 +298,7 @@ fn tell(state: &mut State, seq: u64, plan: &Plan, status: IncidentStatus, body: 
 
 fn forget_old(state: &mut State) {
     // Now and then is enough, and a thousand services may leave one region together.
-    if state.last_plan % FORGET_EVERY != 0 {
+    if !state.last_plan.is_multiple_of(FORGET_EVERY) {
         return;
     }
     // The last plan of a service is kept, whatever its age: what became of it decides what is next.

@@ -312,6 +312,7 @@ fn assessment() -> impl Strategy<Value = Assessment> {
 
 /// One entry of a random log.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a handful of them, in tests")]
 enum Entry {
     Any(Command),
     /// A plan for what is there now, bent in one way.
