@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::verdict::is_accused;
 use super::{Applied, Context, KEPT_REASON, KEPT_TEXT, kept, zone};
 use crate::command::Refusal;
-use crate::config::Config;
+use crate::config::{Config, DnsProvider};
 use crate::event::Event;
 use crate::explain::Explanation;
 use crate::incident::{self, IncidentStatus, Subject};
@@ -255,28 +255,29 @@ pub(super) fn finish(state: &mut State, context: &Context, id: PlanId, status: P
         _ => IncidentStatus::Identified,
     };
     tell(state, seq, &plan, incident_status, body);
-    // Whatever it moved, its last shift named the service everywhere.
-    if status == PlanStatus::Done
-        && let Some(placement) = state.services.get_mut(&plan.service)
-    {
-        placement.published = plan.parent.config_generation;
+    let in_doubt = status != PlanStatus::Done && shifted_elsewhere(state, id);
+    if let Some(placement) = state.services.get_mut(&plan.service) {
+        placement.published = match status {
+            // Whatever it moved, its last shift named the service everywhere.
+            PlanStatus::Done => plan.parent.config_generation,
+            _ if in_doubt => 0,
+            _ => placement.published,
+        };
     }
     zone::restore(state, context, &plan.service);
-    if !half_shifted(state, id) {
+    // Healthy servers do not mean served clients while names may lead elsewhere.
+    if !in_doubt {
         resolve_if_served(state, seq, &plan);
     }
 }
 
-/// Whether the move took effect while some of the names were left behind: then healthy servers
-/// do not mean served clients, and the incident stays until a person, or another plan, ends it.
-fn half_shifted(state: &State, id: PlanId) -> bool {
+/// Whether it began to tell DNS servers of others. When it ended in the midst of that, what they
+/// say is in doubt, and they must be told anew where the service is.
+fn shifted_elsewhere(state: &State, id: PlanId) -> bool {
     let Some(record) = state.plans.get(&id) else { return false };
-    let is_done = |step: &&crate::plan::Step| {
-        record.steps.get(&step.id).is_some_and(|step| step.status == StepStatus::Done)
-    };
-    let shifts = || record.plan.steps.iter().filter(|step| matches!(step.action, Action::ShiftDns { .. }));
-    record.plan.steps.iter().filter(|step| step.point_of_no_return).any(|step| is_done(&step))
-        && !shifts().all(|step| is_done(&step))
+    record.plan.steps.iter().filter(|step| record.steps.contains_key(&step.id)).any(|step| {
+        matches!(&step.action, Action::ShiftDns { provider, .. } if *provider != DnsProvider::Embedded)
+    })
 }
 
 /// A service that is healthy where it now is has no incident any more.

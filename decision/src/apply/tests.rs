@@ -6,9 +6,11 @@ use crate::command::{AgentInfo, Command, Outcome, Refusal, Stamped};
 use crate::decide::switchover;
 use crate::incident::{Incident, IncidentStatus, Subject};
 use crate::name::AgentId;
-use crate::plan::{Epoch, Plan, PlanStatus, StepId};
+use crate::plan::{Epoch, Kind, Plan, PlanStatus, StepId};
 use crate::state::State;
-use crate::testing::{Answers, World, add_service, by_dynamic_update, region_mut, secs, three_regions};
+use crate::testing::{
+    Answers, World, add_service, also_elsewhere, by_dynamic_update, region_mut, secs, three_regions,
+};
 use crate::time::Time;
 use crate::verdict::Verdict;
 
@@ -153,7 +155,7 @@ fn a_second(world: &World, plan: &Plan) -> Plan {
 fn an_automatic_plan_out_of_a_healthy_region_is_refused() {
     let mut world = World::new(three_regions());
     let mut plan = a_plan(&world);
-    (plan.automatic, plan.kind) = (true, crate::plan::Kind::Failover);
+    (plan.automatic, plan.kind) = (true, Kind::Failover);
     let outcome = world.apply(Command::OpenPlan { plan, explanation: None });
     assert_eq!(not_allowed(&outcome), "app in us is not held dead");
 }
@@ -270,22 +272,41 @@ fn an_incident_is_resolved_when_the_service_recovers_without_a_move() {
 }
 
 #[test]
-fn a_half_moved_service_keeps_its_incident() {
+fn a_half_moved_service_keeps_its_incident_until_all_its_names_follow() {
     let mut config = three_regions();
-    // A second zone, on a server that cannot be reached.
-    let mut record = config.services[&"app".into()].dns[0].clone();
-    (record.name, record.zone) = ("app.other.test".into(), "other.test".into());
-    config.services.get_mut(&"app".into()).unwrap().dns.push(record);
-    let mut elsewhere = config.clone();
-    by_dynamic_update(&mut elsewhere);
-    config.zones.insert("other.test".into(), elsewhere.zones[&"example.test".into()].clone());
+    also_elsewhere(&mut config, "app");
     let mut world = World::new(config);
     world.answers = Answers::Fail;
     world.kill("us");
     world.run_for(secs(30));
     assert_eq!(world.primary("app"), "eu");
     assert!(matches!(world.last_plan().status, PlanStatus::Stopped(_)));
-    assert!(open_incident(&world, Subject::Service("app".into())).is_some());
+    let app = Subject::Service("app".into());
+    assert!(open_incident(&world, app.clone()).is_some());
+    assert!(!world.names_elsewhere_are_right());
+    // The other server is back, and is told anew.
+    world.answers = Answers::Done;
+    world.run_for(secs(61));
+    assert_eq!((world.last_plan().plan.kind, &world.last_plan().status), (Kind::Publish, &PlanStatus::Done));
+    assert!(world.names_elsewhere_are_right());
+    assert!(open_incident(&world, app).is_none());
+}
+
+/// It was done and the answer was lost: DNS and state differ, and must not for long.
+#[test]
+fn a_shift_that_ended_in_doubt_is_told_anew() {
+    let mut config = three_regions();
+    by_dynamic_update(&mut config);
+    let mut world = World::new(config);
+    world.answers = Answers::Lost;
+    let plan = a_plan(&world);
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.run_for(secs(50));
+    assert!(!world.names_elsewhere_are_right(), "eu is named, and the plan is about to stop");
+    world.run_for(secs(10));
+    assert_eq!(world.primary("app"), "us");
+    assert_eq!(world.last_plan().plan.kind, Kind::Publish);
+    assert!(world.names_elsewhere_are_right());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Regent's own servers say what the state says. DNS servers of others must be told once for each
-//! configuration, and not only when something moves.
+//! configuration, and not only when something moves; and again when a plan ended in the midst of
+//! telling them.
 
 use super::Round;
 use super::home::tried;
@@ -28,7 +29,10 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> C
         to: primary.clone(),
         automatic: false,
         needs_approval: false,
-        reason: format!("configuration generation {generation} names it in DNS servers of others"),
+        reason: match case.placement.published {
+            0 if case.placement.moved => "a shift of DNS ended in doubt".into(),
+            _ => format!("configuration generation {generation} names it in DNS servers of others"),
+        },
     })
 }
 

@@ -106,6 +106,18 @@ pub fn by_dynamic_update(config: &mut Config) {
     }
 }
 
+/// Names a service in a second zone, which a server that speaks RFC 2136 serves.
+pub fn also_elsewhere(config: &mut Config, service: &str) {
+    let mut elsewhere = config.clone();
+    by_dynamic_update(&mut elsewhere);
+    let zone = elsewhere.zones.pop_first().expect("a configuration has a zone").1;
+    config.zones.insert("other.test".into(), zone);
+    let known = config.services.get_mut(&ServiceName::from(service)).expect("a known service");
+    let mut record = known.dns[0].clone();
+    (record.name, record.zone) = (format!("{service}.other.test").as_str().into(), "other.test".into());
+    known.dns.push(record);
+}
+
 /// Spreads the names of a service over all regions with weight 100.
 pub fn weighted(config: &mut Config, service: &str) {
     let service = config.services.get_mut(&ServiceName::from(service)).expect("a known service");

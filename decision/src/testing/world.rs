@@ -5,11 +5,13 @@ use super::ms;
 use crate::command::{AgentInfo, Command, Outcome, Stamped};
 use crate::config::{Check, Config};
 use crate::decide::{Decision, LeaseView, decide};
+use crate::dns::RecordSet;
 use crate::evidence::{Condition, Finding};
 use crate::goal::{self, may_probe};
 use crate::invariant;
-use crate::name::{AgentId, CheckId, RegionName, ServiceName};
-use crate::plan::{Kind, Plan, PlanRecord, StepResult};
+use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
+use crate::plan::{Action, Kind, Plan, PlanRecord, StepResult};
+use crate::records::{Spread, of_service};
 use crate::state::State;
 use crate::time::Time;
 
@@ -22,6 +24,8 @@ pub enum Answers {
     Done,
     Fail,
     Never,
+    /// The deed is done and its answer lost.
+    Lost,
 }
 
 /// What is true outside, and the controllers that hear of it. Invariants are checked after every
@@ -40,6 +44,8 @@ pub struct World {
     pub cut: BTreeSet<(RegionName, RegionName)>,
     /// Agents that the controllers cannot hear.
     pub silent: BTreeSet<AgentId>,
+    /// What DNS servers of others answer.
+    pub elsewhere: BTreeMap<DnsName, RecordSet>,
     /// What each vantage sees, and since when.
     seen: BTreeMap<AgentId, BTreeMap<CheckId, (Condition, Time)>>,
     told: BTreeMap<AgentId, BTreeMap<CheckId, Condition>>,
@@ -57,6 +63,7 @@ impl World {
             broken: BTreeSet::new(),
             cut: BTreeSet::new(),
             silent: BTreeSet::new(),
+            elsewhere: BTreeMap::new(),
             seen: BTreeMap::new(),
             told: BTreeMap::new(),
         };
@@ -180,7 +187,7 @@ impl World {
             self.listen();
             self.act();
             let wake = self.settle();
-            let act = self.answers != Answers::Never && !self.assigned().is_empty();
+            let act = matches!(self.answers, Answers::Done | Answers::Fail) && !self.assigned().is_empty();
             let next = [wake, self.next_report(), act.then_some(self.now + ms(50))];
             let next = next.into_iter().flatten().filter(|at| *at > self.now).min().unwrap_or(until);
             if next >= until {
@@ -280,9 +287,12 @@ impl World {
         let result = match self.answers {
             Answers::Done => StepResult::Done { note: "done".into() },
             Answers::Fail => StepResult::Failed { why: "it did not work".into() },
-            Answers::Never => return,
+            Answers::Never | Answers::Lost => return self.act_in_secret(),
         };
         for given in self.assigned() {
+            if self.answers == Answers::Done {
+                self.shift_elsewhere(&given);
+            }
             self.apply(Command::StepDone {
                 plan: given.plan,
                 step: given.step,
@@ -293,7 +303,31 @@ impl World {
         }
     }
 
+    fn act_in_secret(&mut self) {
+        if self.answers == Answers::Lost {
+            for given in self.assigned() {
+                self.shift_elsewhere(&given);
+            }
+        }
+    }
+
+    fn shift_elsewhere(&mut self, given: &goal::Assignment) {
+        if let Action::ShiftDns { set, .. } = &given.action {
+            self.elsewhere.extend(set.iter().map(|set| (set.name.clone(), set.clone())));
+        }
+    }
+
     // What to look at.
+
+    /// Every name that DNS servers of others hold says where its service is.
+    pub fn names_elsewhere_are_right(&self) -> bool {
+        self.state.services.iter().all(|(service, placement)| {
+            let spread = Spread { primary: &placement.primary, left_out: &placement.left_out, leaving: None };
+            let wanted = of_service(self.config(), service, &spread);
+            let others = wanted.into_iter().filter(|(zone, _)| !self.state.zones.contains_key(zone));
+            others.flat_map(|(_, sets)| sets).all(|set| self.elsewhere.get(&set.name) == Some(&set))
+        })
+    }
 
     pub fn primary(&self, service: &str) -> &str {
         self.state.services[&ServiceName::from(service)].primary.as_str()
