@@ -1,5 +1,7 @@
 //! A cluster of real processes, as `failover up` starts it, for scenarios that read like stories.
 
+pub mod inside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
