@@ -1,6 +1,5 @@
 //! The two commands of the README, and what CI checks besides.
 
-mod bench;
 mod check;
 mod groups;
 mod install;
@@ -13,7 +12,6 @@ const USAGE: &str = "usage:
   cargo xtask up [OPTIONS]       build, and start three regions on this machine (see `failover up --help`)
   cargo xtask test [GROUP…]      install what tests need and run them; all groups, or those named
   cargo xtask check              formatting, lints, the purity of decision/, dependencies
-  cargo xtask bench [NAME…]      figures and ratios against etcd, nginx and Knot, on this machine
 groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), cluster (Regent's own processes on loopback)";
 
 fn main() -> ExitCode {
@@ -26,7 +24,6 @@ fn main() -> ExitCode {
         "up" => up(rest),
         "test" => groups::test(rest),
         "check" => check::check(),
-        "bench" => bench::bench(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

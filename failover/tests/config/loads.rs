@@ -142,7 +142,7 @@ fn a_region_can_be_pointed_elsewhere() {
         .collect();
     assert_eq!(of_eu, ["http://127.0.0.1:9999", "http://127.0.0.1:9999/healthz"]);
     assert_eq!(config.regions[1].endpoints, ["http://127.0.0.1:9999"]);
-    assert_eq!(config.regions[0].endpoints, ["http://127.0.1.1:7480"]);
+    assert_eq!(config.regions[0].endpoints, ["http://127.0.1.1:7419"]);
 }
 
 #[test]
