@@ -52,7 +52,7 @@ fn cluster_only_the_service_dies_in_a_living_region() -> anyhow::Result<()> {
 }
 
 #[test]
-fn cluster_dns_answers_with_no_controller_alive_and_after_an_agent_restarts() -> anyhow::Result<()> {
+fn cluster_names_are_answered_with_no_controller_alive() -> anyhow::Result<()> {
     let cluster = Cluster::up("balanced")?;
     let home = cluster.address(cluster.primary());
     for region in cluster.regions() {
