@@ -26,7 +26,7 @@ pub struct RegionLayout {
     pub agents: Vec<AgentLayout>,
     /// Where its sample service listens; a witness has none.
     pub service: Option<SocketAddr>,
-    /// An address of the same service by IPv6 is not given: AAAA records point to ::1.
+    /// Holds the folders of all that runs in it.
     pub data_dir: PathBuf,
 }
 
