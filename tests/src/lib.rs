@@ -280,20 +280,23 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Sixty ports in a row that nobody listens on, given to no other test of this process.
+/// Sixty ports in a row that nobody listens on, given to no other test of this process: below the ports
+/// the kernel gives away, and beginning elsewhere in each process.
 fn free_block() -> anyhow::Result<u16> {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    const FIRST: u16 = 20_000;
     const BLOCK: u16 = 60;
-    let first = 20_000 + (std::process::id() % 100) as u16 * 120;
-    let candidates = (0..100_u16).map(|n| first + n * BLOCK).filter(|base| *base < 32_000);
-    for base in candidates {
+    const BLOCKS: u16 = 200;
+    let own = (std::process::id() % u32::from(BLOCKS)) as u16;
+    let mut taken = TAKEN.lock().expect("no panic under this lock");
+    for base in (own..BLOCKS).chain(0..own).map(|n| FIRST + n * BLOCK) {
         let free = (base..base + BLOCK).all(|port| {
             UdpSocket::bind(("127.0.0.1", port)).is_ok()
                 && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
         });
-        if free && TAKEN.lock().expect("no panic under this lock").insert(base) {
+        if free && taken.insert(base) {
             return Ok(base);
         }
     }
-    bail!("no {BLOCK} free ports in a row between {first} and 32000")
+    bail!("no {BLOCK} free ports in a row between {FIRST} and {}", FIRST + BLOCKS * BLOCK)
 }
