@@ -4,12 +4,14 @@
 //!
 //! The targets are URLs of one small HTTP server in a process of its own. With many different
 //! servers fewer connections are used again; `hosts` as a fourth argument gives each target an
-//! address of its own in 127.0.0.0/8.
+//! address of its own in 127.0.0.0/8. `… probe_bench serve` only serves, until its input ends; of it
+//! `/answered` tells how many it has answered.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -179,9 +181,20 @@ fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+
 fn answer(mut stream: TcpStream) {
     let mut buffer = [0; 2048];
-    while stream.read(&mut buffer).is_ok_and(|length| length > 0) {
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        if buffer[..length].starts_with(b"GET /answered ") {
+            let count = ANSWERED.load(Ordering::Relaxed).to_string();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", count.len());
+            // Who asked and went away wants no answer.
+            let _ = stream.write_all((head + &count).as_bytes());
+            return;
+        }
+        ANSWERED.fetch_add(1, Ordering::Relaxed);
         if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_err() {
             return;
         }

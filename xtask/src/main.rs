@@ -1,5 +1,6 @@
 //! The two commands of the README, and what CI checks besides.
 
+mod bench;
 mod check;
 mod groups;
 mod install;
@@ -12,6 +13,7 @@ const USAGE: &str = "usage:
   cargo xtask up [OPTIONS]       build, and start three regions on this machine (see `failover up --help`)
   cargo xtask test [GROUP…]      install what tests need and run them; all groups, or those named
   cargo xtask check              formatting, lints, the purity of decision/, dependencies
+  cargo xtask bench [PART…]      speed beside etcd, nginx and Knot (see `cargo xtask bench --help`)
 groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), cluster (Regent's own processes on loopback)";
 
 fn main() -> ExitCode {
@@ -24,6 +26,11 @@ fn main() -> ExitCode {
         "up" => up(rest),
         "test" => groups::test(rest),
         "check" => check::check(),
+        "bench" if rest.iter().any(|arg| arg == "--help" || arg == "-h") => {
+            println!("{}", bench::USAGE);
+            Ok(ExitCode::SUCCESS)
+        }
+        "bench" => bench::bench(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
