@@ -38,38 +38,16 @@ struct Part {
     name: &'static str,
     /// Debian's packages.
     packages: &'static [&'static str],
-    /// Of which package it runs an example.
-    example: Option<(&'static str, &'static str)>,
     measure: fn(&Bench) -> anyhow::Result<Vec<Row>>,
 }
 
 const PARTS: [Part; 6] = [
-    Part {
-        name: "raft",
-        packages: &["etcd-server", "etcd-client", "strace"],
-        example: Some(("control-plane", "raft_bench")),
-        measure: raft::measure,
-    },
-    Part {
-        name: "status",
-        packages: &["nginx-light", "wrk"],
-        example: Some(("control-plane", "status_bench")),
-        measure: status::measure,
-    },
-    Part {
-        name: "dns",
-        packages: &["knot", "dnsperf", "util-linux"],
-        example: Some(("region-agent", "dns_bench")),
-        measure: dns::measure,
-    },
-    Part {
-        name: "agent",
-        packages: &[],
-        example: Some(("region-agent", "probe_bench")),
-        measure: agent::measure,
-    },
-    Part { name: "rest", packages: &[], example: None, measure: rest::measure },
-    Part { name: "failover", packages: &["bind9-dnsutils"], example: None, measure: failover::measure },
+    Part { name: "raft", packages: &["etcd-server", "etcd-client", "strace"], measure: raft::measure },
+    Part { name: "status", packages: &["nginx-light", "wrk"], measure: status::measure },
+    Part { name: "dns", packages: &["knot", "dnsperf", "util-linux"], measure: dns::measure },
+    Part { name: "agent", packages: &[], measure: agent::measure },
+    Part { name: "rest", packages: &[], measure: rest::measure },
+    Part { name: "failover", packages: &["bind9-dnsutils"], measure: failover::measure },
 ];
 
 /// What every part is given.
@@ -115,7 +93,7 @@ pub fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
     let flags = flags(args)?;
     let packages: Vec<&str> = flags.parts.iter().flat_map(|part| part.packages.iter().copied()).collect();
     install(&packages)?;
-    build(&flags.parts)?;
+    build()?;
     let target = target_dir()?;
     let scratch = target.join(format!("bench.{}", std::process::id()));
     let bench =
@@ -154,13 +132,14 @@ fn measure(flags: &Flags, bench: &Bench) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(flags.check && missed > 0)))
 }
 
-fn build(parts: &[&Part]) -> anyhow::Result<()> {
+/// All at once and always the same, or dependencies would be built anew for other sets of features.
+fn build() -> anyhow::Result<()> {
     eprintln!("building for release; the first time takes many minutes");
-    run(cargo(&["build", "--release", "--workspace", "--bins"]))?;
-    for (package, example) in parts.iter().filter_map(|part| part.example) {
-        run(cargo(&["build", "--release", "--package", package, "--example", example]))?;
+    let mut command = cargo(&["build", "--release", "--workspace", "--bins"]);
+    for example in ["raft_bench", "status_bench", "dns_bench", "probe_bench"] {
+        command.args(["--example", example]);
     }
-    Ok(())
+    run(command)
 }
 
 fn flags(args: &[String]) -> anyhow::Result<Flags> {

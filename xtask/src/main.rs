@@ -58,6 +58,12 @@ fn up(args: &[String]) -> anyhow::Result<ExitCode> {
 fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(args);
+    // What `cargo run` tells xtask of itself is no concern of other builds. Build scripts look at it
+    // (ring's does), and all above them would be built anew after each change between `cargo` and this.
+    let of_xtask = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_xtask)) {
+        command.env_remove(name);
+    }
     command
 }
 
