@@ -34,6 +34,8 @@ struct Args {
     /// Bytes of one command's text.
     #[arg(long, default_value_t = 256)]
     payload: usize,
+    #[arg(long, default_value_t = 4)]
+    conns: usize,
     #[arg(long, default_value = "regent")]
     target: String,
     /// Where the data goes; its disk is what is measured.
@@ -61,12 +63,17 @@ struct Done {}
 const REGENT_PUT: &str = "/regent.bench.Bench/Put";
 const ETCD_PUT: &str = "/etcdserverpb.KV/Put";
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     match args.member {
-        Some(id) => serve(id, &args).await,
-        None => measure(&args).await,
+        // As a controller does.
+        Some(id) => {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(id, &args))
+        }
+        None => tokio::runtime::Runtime::new()?.block_on(measure(&args)),
     }
 }
 
@@ -260,7 +267,7 @@ async fn load(
 ) -> anyhow::Result<Vec<Duration>> {
     let end = Instant::now() + within;
     let channels: Vec<_> =
-        (0..args.clients.div_ceil(16)).map(|_| channel(leader)).collect::<Result<_, _>>()?;
+        (0..args.conns.min(args.clients)).map(|_| channel(leader)).collect::<Result<_, _>>()?;
     let payload = args.payload;
     let clients: Vec<_> = (0..args.clients)
         .map(|i| {

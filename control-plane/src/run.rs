@@ -5,10 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use wire::connect::{ChannelOptions, channel};
-use wire::host::Host;
+use wire::host::{BoxListener, Host};
 use wire::listen::{HandshakeLimits, TlsListener};
 use wire::proto::regent::v1::agents_server::AgentsServer;
 use wire::proto::regent::v1::members_server::MembersServer;
@@ -50,11 +52,14 @@ pub enum StartError {
     Raft(#[from] raft::StartError),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: String, error: io::Error },
+    #[error("the status page's runtime has ended: {0}")]
+    Page(JoinError),
     #[error("the group could not be formed: {0}")]
     Members(#[from] MembersError),
 }
 
-/// Runs until `shutdown`.
+/// Runs until `shutdown`, in the caller's runtime; what anybody may call runs in `public`, so that a crowd
+/// at the status page cannot hold up a heartbeat.
 ///
 /// # Errors
 /// It did not start; see [`StartError`].
@@ -62,15 +67,12 @@ pub async fn run(
     settings: Settings,
     host: Host,
     credentials: Credentials,
+    public: &Handle,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
-    let listen = async |address: &str| {
-        let failed = |error| StartError::Listen { address: address.to_owned(), error };
-        host.network.bind(address).await.map_err(failed)
-    };
     // What is taken is found out before anything starts.
-    let grpc = listen(&settings.grpc_listen).await?;
-    let public = listen(&settings.http_listen).await?;
+    let grpc = listen(host.clone(), settings.grpc_listen).await?;
+    let page = public.spawn(listen(host.clone(), settings.http_listen)).await.map_err(StartError::Page)??;
 
     let node = raft::start(settings.raft, dial(&host, &credentials)).await?;
     let controller = Controller::new(node.clone(), host.clone(), credentials.clone(), settings.region);
@@ -81,7 +83,7 @@ pub async fn run(
     let listener = TlsListener::new(grpc, credentials.clone(), HandshakeLimits::default());
     let servers = tokio::spawn(serve(listener, routes, ServeLimits::peers(), serving.clone()));
     let faces = http::public(http_backend(&controller));
-    let public = tokio::spawn(serve_plain(public, faces, ServeLimits::public(), serving.clone()));
+    let page = public.spawn(serve_plain(page, faces, ServeLimits::public(), serving.clone()));
     let leader = tokio::spawn(leader::run(controller.clone(), leading.clone()));
     let background = [
         tokio::spawn(freshness::follow(controller.clone())),
@@ -109,12 +111,17 @@ pub async fn run(
     for task in background {
         task.abort();
     }
-    for task in [servers, public, leader] {
+    for task in [servers, page, leader] {
         if let Err(error) = task.await {
             tracing::error!(%error, "a part did not end cleanly");
         }
     }
     formed
+}
+
+async fn listen(host: Host, address: String) -> Result<BoxListener, StartError> {
+    let bound = host.network.bind(&address).await;
+    bound.map_err(|error| StartError::Listen { address, error })
 }
 
 fn dial(host: &Host, credentials: &Credentials) -> Dial {

@@ -15,6 +15,7 @@ use failover::cli::Client;
 use failover::cli::context::Context as Place;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use wire::api::{ConfigDocument, Intent, JournalPage, Query, Status};
 use wire::authority::Authority;
@@ -158,7 +159,8 @@ impl Inside {
                 http_listen: free_address().await?,
                 initial_members: members.clone(),
             };
-            let run = control_plane::run(settings, own(region), credentials, stop.clone());
+            let run =
+                control_plane::run(settings, own(region), credentials, &Handle::current(), stop.clone());
             tokio::spawn(async move { run.await.map_err(|error| eprintln!("controller: {error}")) });
         }
         for region in REGIONS {

@@ -1,12 +1,10 @@
 //! openraft's types to the wire and back. An entry on disk is the same message as on the wire.
 
-use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderResponse,
 };
-use prost::Message;
 use wire::proto::regent::raft::v1 as pb;
 
 use super::types::{Entry, LogId, Proposal, TypeConfig, Vote};
@@ -47,16 +45,12 @@ pub(super) fn read_vote(vote: Option<&pb::Ballot>) -> Result<Vote, DecodeError> 
 }
 
 pub(super) fn entry(entry: &Entry) -> pb::Entry {
-    let json = |result: serde_json::Result<Vec<u8>>| {
-        Bytes::from(result.expect("commands and members have only string keys"))
-    };
     let payload = match &entry.payload {
         EntryPayload::Blank => None,
-        EntryPayload::Normal(proposal) => {
-            Some(pb::entry::Payload::Command(json(serde_json::to_vec(proposal))))
-        }
+        EntryPayload::Normal(proposal) => Some(pb::entry::Payload::Command(proposal.json().clone())),
         EntryPayload::Membership(members) => {
-            Some(pb::entry::Payload::Membership(json(serde_json::to_vec(&members))))
+            let json = serde_json::to_vec(&members).expect("members have only string keys");
+            Some(pb::entry::Payload::Membership(json.into()))
         }
     };
     pb::Entry { id: Some(log_id(&entry.log_id)), payload }
@@ -66,22 +60,14 @@ pub(super) fn read_entry(entry: &pb::Entry) -> Result<Entry, DecodeError> {
     let id = entry.id.as_ref().ok_or(DecodeError::Missing("entry id"))?;
     let payload = match &entry.payload {
         None => EntryPayload::Blank,
-        Some(pb::entry::Payload::Command(json)) => EntryPayload::Normal(
-            serde_json::from_slice::<Proposal>(json).map_err(|e| DecodeError::Json("command", e))?,
-        ),
+        Some(pb::entry::Payload::Command(json)) => {
+            EntryPayload::Normal(Proposal::read(json.clone()).map_err(|e| DecodeError::Json("command", e))?)
+        }
         Some(pb::entry::Payload::Membership(json)) => EntryPayload::Membership(
             serde_json::from_slice(json).map_err(|e| DecodeError::Json("membership", e))?,
         ),
     };
     Ok(Entry { log_id: read_log_id(id), payload })
-}
-
-pub(super) fn entry_bytes(entry: &Entry) -> Vec<u8> {
-    self::entry(entry).encode_to_vec()
-}
-
-pub(super) fn read_entry_bytes(bytes: &[u8]) -> Result<Entry, DecodeError> {
-    read_entry(&pb::Entry::decode(bytes)?)
 }
 
 pub(super) fn append(request: &AppendEntriesRequest<TypeConfig>) -> pb::AppendRequest {

@@ -2,23 +2,19 @@
 //!
 //! The newest entries are also held in memory, where replication and applying read them; what fell out
 //! is read from disk. Writing is left to the one [writer](super::writer).
-//!
-//! On disk (table `Log`): key = index (8 bytes, big-endian) and part (2 bytes); value = one byte, 1 when
-//! more parts follow, and up to [`PART_MAX`] bytes of a protobuf `regent.raft.v1.Entry`, whose command is
-//! JSON. Both describe themselves, so fields can be added and old logs still read.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
 
-use super::convert;
-use super::disk::{Disk, Op, Table, VALUE_MAX};
+use super::disk::{Disk, Op, Table};
+use super::frames::{self, Frames, damaged};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use super::writer::{COMMITTED, Commit, Done, Job, Jobs, Progress};
 
@@ -26,7 +22,6 @@ use super::writer::{COMMITTED, Commit, Done, Job, Jobs, Progress};
 const TAIL_BYTES: usize = 2 * 1024 * 1024;
 /// How much one append request may carry, so that it stays far below the message limit.
 const READ_BYTES: usize = 1024 * 1024;
-const PART_MAX: usize = VALUE_MAX - 1;
 
 const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
@@ -86,7 +81,7 @@ impl Store {
         };
         log.last = log.purged;
         let first = log.purged.map_or(0, |id| id.index + 1);
-        read_entries(disk.as_ref(), first, u64::MAX, usize::MAX, |entry, bytes| {
+        frames::read(disk.as_ref(), first, u64::MAX, usize::MAX, |entry, bytes| {
             // Nothing was written before the first entry of a fresh log, so only later gaps are damage.
             if log.last.is_some() && entry.log_id.index != log.end() {
                 return Err(damaged(format!("log entry {} is missing", log.end())));
@@ -99,7 +94,8 @@ impl Store {
         progress.log_end.store(log.end(), Ordering::Release);
         let committed: Option<LogId> = read_meta(disk.as_ref(), COMMITTED)?;
         *progress.committed.lock().expect("no panic under this lock") = committed.min(log.last);
-        let jobs = Jobs::start(commit, disk.clone(), left_behind(disk.as_ref(), first)?, progress.clone())?;
+        let jobs =
+            Jobs::start(commit, disk.clone(), frames::left_behind(disk.as_ref(), first)?, progress.clone())?;
         let snapshot = Arc::new(tokio::sync::Mutex::new(super::snapshot::Held::read(disk.as_ref())?));
         Ok(Store { disk, jobs, progress, log: Arc::new(Mutex::new(log)), snapshot })
     }
@@ -117,7 +113,7 @@ impl Store {
         if start < tail_start {
             // Not under the lock: entries before the tail are on disk, and only a purge touches them.
             drop(log);
-            read_entries(self.disk.as_ref(), start, end.min(tail_start), max_bytes, |entry, size| {
+            frames::read(self.disk.as_ref(), start, end.min(tail_start), max_bytes, |entry, size| {
                 bytes += size;
                 found.push(entry);
                 Ok(())
@@ -138,10 +134,6 @@ impl Store {
     }
 }
 
-fn damaged(why: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
 pub(super) fn read_meta<T: serde::de::DeserializeOwned>(
     disk: &dyn Disk,
     key: &[u8],
@@ -155,108 +147,6 @@ pub(super) fn read_meta<T: serde::de::DeserializeOwned>(
 
 fn put_meta<T: serde::Serialize>(key: &[u8], value: &T) -> io::Result<Op> {
     Ok(Op::Put(Table::Meta, key.to_vec(), serde_json::to_vec(value)?))
-}
-
-fn log_key(index: u64, part: u16) -> Vec<u8> {
-    let mut key = Vec::with_capacity(10);
-    key.extend(index.to_be_bytes());
-    key.extend(part.to_be_bytes());
-    key
-}
-
-fn read_key(key: &[u8]) -> Option<(u64, u16)> {
-    let index = key.get(..8)?.try_into().ok()?;
-    let part = key.get(8..)?.try_into().ok()?;
-    Some((u64::from_be_bytes(index), u16::from_be_bytes(part)))
-}
-
-fn put_entry(ops: &mut Vec<Op>, index: u64, bytes: &[u8]) -> io::Result<()> {
-    let count = bytes.len().div_ceil(PART_MAX).max(1);
-    if count > usize::from(u16::MAX) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a log entry over 256 MiB"));
-    }
-    // The last part first is not possible in key order, so readers check that the last one came.
-    for part in 0..count {
-        let piece = &bytes[part * PART_MAX..bytes.len().min((part + 1) * PART_MAX)];
-        let mut value = Vec::with_capacity(piece.len() + 1);
-        value.push(u8::from(part + 1 < count));
-        value.extend(piece);
-        ops.push(Op::Put(Table::Log, log_key(index, part as u16), value));
-    }
-    Ok(())
-}
-
-/// What a crash between the mark and the deletes of a purge left.
-fn left_behind(disk: &dyn Disk, first: u64) -> io::Result<Vec<Op>> {
-    let mut oldest = first;
-    disk.scan(Table::Log, &log_key(0, 0), &mut |key, _| {
-        oldest = read_key(key).map_or(first, |(index, _)| index);
-        ControlFlow::Break(())
-    })?;
-    Ok(delete_entries(oldest.min(first), first))
-}
-
-/// In pieces, so that appends need not wait for all of them.
-fn delete_entries(start: u64, end: u64) -> Vec<Op> {
-    const PIECE: u64 = 64;
-    (start..end)
-        .step_by(PIECE as usize)
-        .map(|from| {
-            let to = (from + PIECE).min(end);
-            Op::DeleteRange { table: Table::Log, from: log_key(from, 0), to: log_key(to, 0) }
-        })
-        .collect()
-}
-
-/// Gives the entries of `[start, end)` in order, until `max_bytes` are reached.
-fn read_entries(
-    disk: &dyn Disk,
-    start: u64,
-    end: u64,
-    max_bytes: usize,
-    mut give: impl FnMut(Entry, usize) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut whole = Vec::new();
-    let mut next_part = 0;
-    let mut total = 0;
-    let mut result = Ok(());
-    disk.scan(Table::Log, &log_key(start, 0), &mut |key, value| {
-        let step = (|| {
-            let (index, part) =
-                read_key(key).ok_or_else(|| damaged("a log key has a wrong length".into()))?;
-            let (more, piece) =
-                value.split_first().ok_or_else(|| damaged(format!("log entry {index} is empty")))?;
-            if index >= end {
-                return Ok(false);
-            }
-            if part == 0 {
-                // What stands in `whole` was cut off by a crash before it was acknowledged.
-                whole.clear();
-            } else if part != next_part {
-                return Err(damaged(format!("log entry {index} misses a part")));
-            }
-            whole.extend(piece);
-            next_part = part + 1;
-            if *more == 1 {
-                return Ok(true);
-            }
-            let entry = convert::read_entry_bytes(&whole)
-                .map_err(|error| damaged(format!("log entry {index}: {error}")))?;
-            total += whole.len();
-            give(entry, whole.len())?;
-            whole.clear();
-            Ok(total < max_bytes)
-        })();
-        match step {
-            Ok(true) => ControlFlow::Continue(()),
-            Ok(false) => ControlFlow::Break(()),
-            Err(error) => {
-                result = Err(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    result
 }
 
 impl RaftLogReader<TypeConfig> for Store {
@@ -318,17 +208,17 @@ impl RaftLogStorage<TypeConfig> for Store {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut ops = Vec::new();
+        let mut frames = Frames::default();
         let log_end = {
             let mut log = self.log();
             for entry in entries {
-                let bytes = convert::entry_bytes(&entry);
-                put_entry(&mut ops, entry.log_id.index, &bytes)?;
-                log.push(entry, bytes.len());
+                let bytes = frames.push(&entry)?;
+                log.push(entry, bytes);
             }
             log.evict(self.progress.log_end.load(Ordering::Acquire));
             log.end()
         };
+        let ops = frames.finish()?;
         self.jobs
             .submit(Job { ops, log_end: Some(log_end), later: Vec::new(), done: Done::Append(callback) })
             .await
@@ -350,9 +240,9 @@ impl RaftLogStorage<TypeConfig> for Store {
             log.last = last.max(log.purged);
             end
         };
-        // From the end backward, so that a crash in between leaves no hole.
-        let mut ops = delete_entries(keep, end);
-        ops.reverse();
+        // What is on its way has to be on disk before its frames can be cut.
+        self.jobs.write(Vec::new(), None).await?;
+        let ops = frames::truncate(self.disk.as_ref(), keep, end)?;
         self.jobs.write(ops, Some(keep)).await
     }
 
@@ -374,7 +264,7 @@ impl RaftLogStorage<TypeConfig> for Store {
         };
         // The mark is waited for, the deletes are not: what lies before the mark is never read again.
         let log_end = self.progress.log_end.load(Ordering::Acquire).max(upto.index + 1);
-        let later = delete_entries(first, upto.index + 1);
+        let later = frames::purge(first, upto.index + 1);
         self.jobs.write(vec![put_meta(PURGED, &upto)?], Some(log_end)).await?;
         self.jobs.submit(Job { ops: Vec::new(), log_end: None, later, done: Done::Nobody }).await
     }

@@ -8,6 +8,7 @@ mod convert;
 mod data_dir;
 mod disk;
 mod error;
+mod frames;
 mod log_store;
 mod members;
 mod memory_disk;

@@ -148,7 +148,8 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`]. Dropping the call leaves the outcome unknown.
     pub async fn propose(&self, stamped: Stamped, within: Duration) -> Result<Committed, ProposeError> {
-        let bytes = json_len(&stamped);
+        let proposal = Proposal::new(stamped);
+        let bytes = proposal.json().len();
         if bytes > COMMAND_MAX {
             return Err(ProposeError::TooLarge { bytes, limit: COMMAND_MAX });
         }
@@ -161,7 +162,7 @@ impl Node {
         };
         let written = async {
             loop {
-                match self.raft.client_write(Proposal(stamped.clone())).await {
+                match self.raft.client_write(proposal.clone()).await {
                     // Nothing was appended: its lease ran out, or it was elected just now and has none yet.
                     Err(error) if lease_expired(&error) && self.quorum_silent().is_none() => {
                         tokio::time::sleep(LEASE_RETRY).await;
@@ -266,21 +267,4 @@ fn propose_error(error: WriteError, waited: Duration) -> ProposeError {
 
 pub(super) fn leader_of(to: ForwardToLeader<TypeConfig>) -> Leader {
     Some((to.leader_id?, to.leader_node?))
-}
-
-fn json_len(stamped: &Stamped) -> usize {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    // Cannot fail: the sink takes everything and commands have only string keys.
-    let _ = serde_json::to_writer(&mut counter, stamped);
-    counter.0
 }

@@ -62,7 +62,9 @@ impl StateMachine {
             for (entry, responder) in entries {
                 let outcome = match entry.payload {
                     EntryPayload::Blank => None,
-                    EntryPayload::Normal(proposal) => Some(state.apply(entry.log_id.index, proposal.0)),
+                    EntryPayload::Normal(proposal) => {
+                        Some(state.apply(entry.log_id.index, proposal.into_stamped()))
+                    }
                     EntryPayload::Membership(members) => {
                         self.membership = StoredMembership::new(Some(entry.log_id), members);
                         None

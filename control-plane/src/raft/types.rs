@@ -1,7 +1,9 @@
 //! The types openraft is filled with, named once.
 
 use std::fmt;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use decision::command::{Outcome, Stamped};
@@ -31,15 +33,57 @@ pub struct Member {
     pub witness: bool,
 }
 
-/// A stamped command in the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Proposal(pub Stamped);
+/// A stamped command in the log, with its JSON: encoded once for this member's disk and every follower.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Stamped", into = "Stamped")]
+pub struct Proposal {
+    stamped: Arc<Stamped>,
+    json: Bytes,
+}
+
+impl Proposal {
+    pub fn new(stamped: Stamped) -> Proposal {
+        let json = serde_json::to_vec(&stamped).expect("commands have only string keys");
+        Proposal { stamped: Arc::new(stamped), json: json.into() }
+    }
+
+    /// # Errors
+    /// `json` is not a stamped command.
+    pub fn read(json: Bytes) -> serde_json::Result<Proposal> {
+        Ok(Proposal { stamped: Arc::new(serde_json::from_slice(&json)?), json })
+    }
+
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    pub fn into_stamped(self) -> Stamped {
+        Arc::unwrap_or_clone(self.stamped)
+    }
+}
+
+impl From<Stamped> for Proposal {
+    fn from(stamped: Stamped) -> Proposal {
+        Proposal::new(stamped)
+    }
+}
+
+impl From<Proposal> for Stamped {
+    fn from(proposal: Proposal) -> Stamped {
+        proposal.into_stamped()
+    }
+}
+
+impl PartialEq for Proposal {
+    fn eq(&self, other: &Proposal) -> bool {
+        self.stamped == other.stamped
+    }
+}
 
 /// openraft wants this for its own traces; the journal explains commands better.
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.stamped, f)
     }
 }
 

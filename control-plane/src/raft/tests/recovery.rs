@@ -10,7 +10,9 @@ use super::{fdatasync, open, reopen};
 
 async fn filled(dir: &std::path::Path) {
     let mut store = Store::open(reopen(dir), Commit::Grouped).unwrap();
-    append(&mut store, (0..50).map(|i| entry(1, i, "text")).collect()).await.unwrap();
+    for i in 0..50 {
+        append(&mut store, vec![entry(1, i, "text")]).await.unwrap();
+    }
 }
 
 #[tokio::test]

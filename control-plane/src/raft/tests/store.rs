@@ -68,7 +68,7 @@ pub(super) fn log_id(term: u64, index: u64) -> LogId {
 }
 
 pub(super) fn entry(term: u64, index: u64, text: &str) -> Entry {
-    Entry::new(log_id(term, index), EntryPayload::Normal(Proposal(note(text))))
+    Entry::new(log_id(term, index), EntryPayload::Normal(Proposal::new(note(text))))
 }
 
 /// Returns when the entries are acknowledged.
