@@ -32,6 +32,7 @@ options:
   --rounds N    measure so often, ours and theirs in turn (default 3; failover: 10)
   --seconds N   for so long each time (default 5)
   -o json       a line of JSON for each figure
+  --no-build    measure the programs as they are in the target folder
   --check       exit 1 when a target is missed";
 
 struct Part {
@@ -86,6 +87,7 @@ struct Flags {
     rounds: Option<usize>,
     seconds: u64,
     json: bool,
+    build: bool,
     check: bool,
 }
 
@@ -93,7 +95,9 @@ pub fn bench(args: &[String]) -> anyhow::Result<ExitCode> {
     let flags = flags(args)?;
     let packages: Vec<&str> = flags.parts.iter().flat_map(|part| part.packages.iter().copied()).collect();
     install(&packages)?;
-    build()?;
+    if flags.build {
+        build()?;
+    }
     let target = target_dir()?;
     let scratch = target.join(format!("bench.{}", std::process::id()));
     let bench =
@@ -143,12 +147,14 @@ fn build() -> anyhow::Result<()> {
 }
 
 fn flags(args: &[String]) -> anyhow::Result<Flags> {
-    let mut flags = Flags { parts: Vec::new(), rounds: None, seconds: 5, json: false, check: false };
+    let mut flags =
+        Flags { parts: Vec::new(), rounds: None, seconds: 5, json: false, build: true, check: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--rounds" => flags.rounds = Some(number(arg, args.next())? as usize),
             "--seconds" => flags.seconds = number(arg, args.next())?,
+            "--no-build" => flags.build = false,
             "--check" => flags.check = true,
             "-o" if args.next().is_some_and(|format| format == "json") => flags.json = true,
             name => match PARTS.iter().find(|part| part.name == name) {

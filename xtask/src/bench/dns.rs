@@ -11,7 +11,6 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut command = program(bench.example("dns_bench"));
     // It counts processor time between rounds, so needs two.
     command.args([bench.rounds().max(2).to_string(), bench.seconds.to_string()]);
-    command.env("TMPDIR", bench.folder("dns")?);
     let report: Value = serde_json::from_str(&printed(command)?)?;
     let (ours, theirs) = (runs(&report, "own_runs")?, runs(&report, "knot_runs")?);
     let cpu =

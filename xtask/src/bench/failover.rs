@@ -75,13 +75,14 @@ fn run(bench: &Bench, folder: &Path, profile: &str, leader_is_lost: bool) -> any
             dig(server, record)?.with_context(|| format!("no answer in {region} before the loss"))?;
         before.insert(region, answer);
     }
-    let mut kill = program("kill");
-    kill.arg("-9");
+    let mut kill = String::from("kill -9");
     for part in ["service", "controller", "agent"] {
-        kill.arg(cluster.pid(primary, part)?.to_string());
+        kill += &format!(" {}", cluster.pid(primary, part)?);
     }
+    let mut shell = program("sh");
+    shell.args(["-c", &kill]);
     let began = Instant::now();
-    printed(kill)?;
+    printed(shell)?;
     let mut waiting = survivors;
     wait_for("changed answer at every survivor", GIVE_UP, || {
         let mut still = Vec::new();

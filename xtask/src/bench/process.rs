@@ -21,7 +21,7 @@ impl Drop for Running {
 
 impl Running {
     pub fn start(mut command: Command) -> anyhow::Result<Running> {
-        let text = format!("{command:?}");
+        let text = text(&command);
         Ok(Running(command.spawn().context(text)?))
     }
 
@@ -49,9 +49,15 @@ pub fn with_open_files(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Without the environment, which is long and the same for all.
+fn text(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
 /// What a program printed, if it ended well.
 pub fn printed(mut command: Command) -> anyhow::Result<String> {
-    let text = format!("{command:?}");
+    let text = text(&command);
     let output = command.output().with_context(|| text.clone())?;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {

@@ -130,8 +130,7 @@ impl Drop for Nginx {
 fn nginx_config(folder: &Path, address: &str, content_type: &str) -> String {
     let folder = folder.display();
     // Workers of a root's nginx would run as another, who may not read the folder.
-    let user =
-        if std::env::var("USER").is_ok_and(|user| user == "root") || is_root() { "user root;" } else { "" };
+    let user = if is_root() { "user root;" } else { "" };
     format!(
         "{user}
 worker_processes {WORKERS};
@@ -158,12 +157,9 @@ http {{
 }
 
 fn is_root() -> bool {
-    printed({
-        let mut id = program("id");
-        id.arg("-u");
-        id
-    })
-    .is_ok_and(|uid| uid.trim() == "0")
+    let mut command = program("id");
+    command.arg("-u");
+    printed(command).is_ok_and(|uid| uid.trim() == "0")
 }
 
 #[derive(Debug, PartialEq)]
