@@ -33,7 +33,7 @@ const GROUPS: [Group; 2] = [
             "sqlite3",
         ],
     },
-    Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl"] },
+    Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
 ];
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {

@@ -13,10 +13,11 @@ const AFTER: Duration = Duration::from_secs(30);
 pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::start(bench, &bench.folder("rest")?, Path::new("regions.yml"), "balanced")?;
     std::thread::sleep(AFTER);
-    let (mut resident, mut shared) = (Vec::new(), Vec::new());
+    let (mut resident, mut own, mut shared) = (Vec::new(), Vec::new(), Vec::new());
     for (region, _) in cluster.regions() {
         let pid = cluster.pid(region, "controller")?;
         resident.push(memory_mib(pid, "status", "VmRSS")?);
+        own.push(memory_mib(pid, "status", "RssAnon")?);
         shared.push(memory_mib(pid, "smaps_rollup", "Pss")?);
     }
     let most = |of: &[f64]| of.iter().copied().fold(f64::NAN, f64::max);
@@ -24,6 +25,11 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![
         Row::alone("controller at rest, resident, the most of three", "MiB", most(&resident))
             .target(Target::AtMost(40.0))
-            .note(format!("VmRSS {}; Pss {}", each(&resident), each(&shared))),
+            .note(format!(
+                "VmRSS {}; of it not of files {}; Pss {}",
+                each(&resident),
+                each(&own),
+                each(&shared)
+            )),
     ])
 }
