@@ -11,8 +11,12 @@ use tokio_util::sync::CancellationToken;
 use wire::host::Host;
 use wire::serve::{ServeLimits, serve_plain};
 
-// As many threads as a controller has.
-#[tokio::main(worker_threads = 2)]
+/// As a controller's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+// As many threads as a controller has for its status page.
+#[tokio::main(worker_threads = 1)]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());

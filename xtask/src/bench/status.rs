@@ -1,4 +1,4 @@
-//! The public status beside nginx serving the same bytes as a file, both by two workers, unpinned.
+//! The public status beside nginx serving the same bytes as a file, both by one worker, unpinned.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,8 +13,8 @@ use super::process::{Running, printed, program, wait_for, with_open_files};
 use super::table::{Row, Target, median};
 
 const PATH: &str = "/api/v2/summary.json";
-/// As many as a controller has threads.
-const WORKERS: usize = 2;
+/// As many as a controller has threads for it.
+const WORKERS: usize = 1;
 const MANY: usize = 1_000;
 
 pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
@@ -40,7 +40,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![
         few.row("summary.json, 64 connections", "requests/s", |load| load.requests_per_s)
             .target(Target::RatioAtLeast(0.6))
-            .note(format!("{} bytes; {WORKERS} workers each", document.body.len())),
+            .note(format!("{} bytes; {WORKERS} worker each", document.body.len())),
         many.row(&format!("summary.json, {MANY} connections, p99"), "ms", |load| load.p99_ms)
             .target(Target::AtMost(100.0))
             .note(format!(
