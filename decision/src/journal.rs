@@ -121,7 +121,8 @@ impl Entry {
 fn hash(before: &str, seq: u64, at: Time, by: &str, event: &Event) -> String {
     let body = serde_json::to_vec(&(seq, at, by, event)).expect("an event has only string keys");
     let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    nibbles.map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use decision::config::Profile;
 use failover::cli::Client;
 use failover::cli::context::Context as Place;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -36,9 +37,19 @@ impl Cuts {
     }
 }
 
+/// How far apart regions are, and the timers their controllers have for it.
+#[derive(Clone, Copy)]
+pub struct Distance {
+    pub one_way: Duration,
+    pub profile: Profile,
+}
+
 struct CutNetwork {
     who: String,
     cuts: Arc<Cuts>,
+    one_way: Duration,
+    /// Addresses of the own region.
+    near: BTreeSet<String>,
 }
 
 #[async_trait]
@@ -47,7 +58,11 @@ impl Network for CutNetwork {
         if self.cuts.has(&self.who, address) {
             return Err(io::ErrorKind::HostUnreachable.into());
         }
-        let inner = TcpNetwork.connect(address).await?;
+        let mut inner = TcpNetwork.connect(address).await?;
+        if !self.one_way.is_zero() && !self.near.contains(address) {
+            tokio::time::sleep(self.one_way * 2).await;
+            inner = far(inner, self.one_way);
+        }
         let (who, address, cuts) = (self.who.clone(), address.to_owned(), self.cuts.clone());
         Ok(Box::new(CutIo { inner, who, address, cuts }))
     }
@@ -55,6 +70,39 @@ impl Network for CutNetwork {
     async fn bind(&self, address: &str) -> io::Result<BoxListener> {
         TcpNetwork.bind(address).await
     }
+}
+
+/// A stream on which every byte is `one_way` under way.
+fn far(inner: BoxIo, one_way: Duration) -> BoxIo {
+    let (near_end, far_end) = tokio::io::duplex(256 * 1024);
+    let ((far_read, far_write), (read, write)) = (tokio::io::split(far_end), tokio::io::split(inner));
+    tokio::spawn(carry(far_read, write, one_way));
+    tokio::spawn(carry(read, far_write, one_way));
+    Box::new(near_end)
+}
+
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, one_way: Duration) {
+    let (sent, mut under_way) = tokio::sync::mpsc::channel(1_024);
+    let sending = async move {
+        let mut bytes = vec![0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            let arrives = tokio::time::Instant::now() + one_way;
+            if sent.send((arrives, bytes[..count].to_vec())).await.is_err() {
+                break;
+            }
+        }
+    };
+    let arriving = async move {
+        while let Some((arrives, bytes)) = under_way.recv().await {
+            tokio::time::sleep_until(arrives).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        // The other side may have gone already.
+        let _ = to.shutdown().await;
+    };
+    tokio::join!(sending, arriving);
 }
 
 /// A stream that dies at its next use once it is cut.
@@ -114,6 +162,11 @@ impl Drop for Inside {
 impl Inside {
     /// `strategy` is YAML below `failover_strategy` and beside it.
     pub async fn start(strategy: &str) -> anyhow::Result<Inside> {
+        Inside::start_far(strategy, None).await
+    }
+
+    /// With regions `distance` apart.
+    pub async fn start_far(strategy: &str, distance: Option<Distance>) -> anyhow::Result<Inside> {
         let folder = tempfile::tempdir()?;
         let host = Host::system();
         let domain = TrustDomain::new("inside")?;
@@ -128,10 +181,6 @@ impl Inside {
             Ok(files)
         };
         let (cuts, stop) = (Arc::new(Cuts::default()), CancellationToken::new());
-        let own = |who: &str| Host {
-            network: Arc::new(CutNetwork { who: who.to_owned(), cuts: cuts.clone() }),
-            ..Host::system()
-        };
         let mut services = BTreeMap::new();
         for region in REGIONS {
             services.insert(region.to_owned(), serve(stop.clone()).await?.to_string());
@@ -142,6 +191,12 @@ impl Inside {
             controllers.insert(region.to_owned(), free_address().await?);
             dns.insert(region.to_owned(), free_address().await?);
         }
+        let own = |who: &str| {
+            let near = [&services, &controllers, &dns].map(|addresses| addresses[who].clone());
+            let one_way = distance.map_or(Duration::ZERO, |distance| distance.one_way);
+            let network = CutNetwork { who: who.to_owned(), cuts: cuts.clone(), one_way, near: near.into() };
+            Host { network: Arc::new(network), ..Host::system() }
+        };
         let members: BTreeMap<u64, control_plane::raft::Member> = (1..)
             .zip(REGIONS)
             .map(|(id, region)| {
@@ -152,8 +207,15 @@ impl Inside {
         for (id, region) in (1..).zip(REGIONS) {
             let files = files(Identity::Controller { region: region.into(), member: id }, &format!("c{id}"))?;
             let credentials = Credentials::load(files, host.clock.clone())?;
+            let data_dir = folder.path().join(format!("c{id}"));
+            let mut raft = control_plane::raft::Settings::new(id, "inside", data_dir);
+            if let Some(timings) = distance.map(|distance| distance.profile.timings()) {
+                raft.heartbeat = timings.raft_heartbeat;
+                raft.election_timeout_min = timings.election_timeout_min;
+                raft.election_timeout_max = timings.election_timeout_max;
+            }
             let settings = control_plane::Settings {
-                raft: control_plane::raft::Settings::new(id, "inside", folder.path().join(format!("c{id}"))),
+                raft,
                 region: region.into(),
                 grpc_listen: controllers[region].clone(),
                 http_listen: free_address().await?,
@@ -242,6 +304,16 @@ impl Inside {
 
     pub fn cut(&self, who: &str, address: &str) {
         self.cuts.0.lock().expect("no panic under this lock").insert((who.to_owned(), address.to_owned()));
+    }
+
+    /// Everything between this region and the others.
+    pub fn cut_off(&self, region: &str) {
+        for other in REGIONS.into_iter().filter(|other| *other != region) {
+            for addresses in [&self.services, &self.controllers, &self.dns] {
+                self.cut(other, &addresses[region]);
+                self.cut(region, &addresses[other]);
+            }
+        }
     }
 
     pub fn heal(&self) {

@@ -115,8 +115,14 @@ impl Cluster {
 
     /// Starts a part that was killed again, as it was started before.
     pub fn restart(&mut self, region: &str, part: &str) -> anyhow::Result<()> {
+        self.restart_under(region, part, &[])
+    }
+
+    /// The same, by a program such as `strace` that runs what its arguments end with.
+    pub fn restart_under(&mut self, region: &str, part: &str, runner: &[&str]) -> anyhow::Result<()> {
         let key = (region.to_owned(), part.to_owned());
-        let args = self.commands.get(&key).context("up told of it")?.clone();
+        let own = self.commands.get(&key).context("up told of it")?;
+        let args: Vec<&str> = runner.iter().copied().chain(own.iter().map(String::as_str)).collect();
         let log = std::fs::File::options()
             .create(true)
             .append(true)

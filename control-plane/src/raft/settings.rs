@@ -35,7 +35,7 @@ impl Settings {
             heartbeat: Duration::from_millis(150),
             election_timeout_min: Duration::from_millis(500),
             election_timeout_max: Duration::from_millis(1_000),
-            snapshot_after_entries: 20_000,
+            snapshot_after_entries: 50_000,
             keep_entries: 2_000,
         }
     }
