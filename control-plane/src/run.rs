@@ -117,7 +117,7 @@ pub async fn run(
     formed
 }
 
-fn dial(host: &Host, credentials: &Credentials) -> Dial {
+pub(crate) fn dial(host: &Host, credentials: &Credentials) -> Dial {
     let (host, credentials) = (host.clone(), credentials.clone());
     Arc::new(move |id, member: &Member| {
         channel(&host, &credentials, &member.grpc, Expect::Member(id), ChannelOptions::default())
@@ -125,7 +125,7 @@ fn dial(host: &Host, credentials: &Credentials) -> Dial {
 }
 
 /// All that is served over mutual TLS, behind the one table of who may call what.
-fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) -> Authorize<axum::Router> {
+pub(crate) fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) -> Authorize<axum::Router> {
     let members = MembersServer::new(Members(controller.clone()))
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);

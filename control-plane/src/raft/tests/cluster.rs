@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use decision::command::Outcome;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Endpoint;
 use wire::host::{Network, TcpNetwork};
 use wire::serve::{ServeLimits, serve_plain};
 
-use super::super::{Committed, Dial, Member, MembersError, Node, ProposeError, ReadError, Settings, start};
+use super::super::{
+    Committed, Dial, Member, MembersError, Node, ProposeError, ReadError, Settings, start, uncertified,
+};
 use super::{SOON, note};
 
 struct Running {
@@ -46,7 +49,8 @@ async fn serve(node: &Node, address: SocketAddr) -> tokio::task::JoinHandle<()> 
     let address = address.to_string();
     // Connections of the one before may keep the port for a moment.
     let listener = until("the port", || async { TcpNetwork.bind(&address).await.ok() }).await;
-    let service = tonic::service::Routes::new(node.service());
+    let service = InterceptedService::new(node.service(), uncertified);
+    let service = tonic::service::Routes::new(service);
     tokio::spawn(serve_plain(listener, service, ServeLimits::peers(), CancellationToken::new()))
 }
 
