@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use decision::event::Event;
 use futures::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -116,4 +117,14 @@ impl Group {
         let credentials = credentials(&self.authority, &host, caller);
         channel(&host, &credentials, &self.members[&to].grpc, Expect::Member(to), ChannelOptions::default())
     }
+}
+
+/// What its journal says was refused: to whom, what, and why.
+pub(crate) fn refused(controller: &Controller) -> Vec<(String, String, String)> {
+    let state = controller.state();
+    let refused = state.journal.entries().filter_map(|entry| match &entry.event {
+        Event::Refused { what, why } => Some((entry.by.clone(), what.clone(), why.clone())),
+        _ => None,
+    });
+    refused.collect()
 }
