@@ -56,6 +56,14 @@ impl Notifier {
             });
         }
     }
+
+    /// Ends what there still was to tell of a zone that is served no more.
+    pub(crate) fn forget(&self, origin: &DnsName) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(telling) = running.remove(origin) {
+            telling.cancel();
+        }
+    }
 }
 
 async fn tell(zone: &ServedZone, secondary: &str, local: IpAddr, shared: &Shared) {
