@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use control_plane::raft::{Dial, Member, Node, Settings, start};
+use control_plane::raft::{Dial, Member, Node, Settings, start, uncertified};
 use decision::command::{Command, Stamped};
 use decision::time::Time;
 use tonic::body::Body;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
@@ -92,7 +93,8 @@ async fn serve(id: u64, args: &Args) -> anyhow::Result<()> {
     let dial: Dial = Arc::new(|_, member| channel(&member.grpc).expect("an address"));
     let node = start(Settings::new(id, "bench", data), dial).await?;
     let address = args.addresses[id as usize - 1].parse()?;
-    let server = Server::builder().tcp_nodelay(true).add_service(node.service());
+    let raft = InterceptedService::new(node.service(), uncertified);
+    let server = Server::builder().tcp_nodelay(true).add_service(raft);
     let served = server.add_service(Bench(node.clone())).serve(address);
     // Only one that serves can be found by the one that begins.
     let formed = node.initialize(members(&args.addresses));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use decision::command::{Command, Refusal};
+use decision::command::{Command, Outcome, Refusal};
+use decision::config::check::contradictions;
 use decision::decide::{self, decide};
 use decision::name::RegionName;
 use decision::plan::Plan;
@@ -20,7 +21,7 @@ pub async fn forwarded(
 ) -> Result<ForwardAnswer, Attempt> {
     match what {
         Forwarded::Command { command } => {
-            let outcome = controller.propose(command, by, within).await?;
+            let outcome = commit(controller, command, by, within).await?;
             Ok(ForwardAnswer::Outcome { outcome })
         }
         Forwarded::Intent { intent } => {
@@ -87,16 +88,45 @@ async fn intent(
         }
         Intent::TransferLeadership { .. } => {
             return Ok(match controller.node.hand_over(within).await {
-                Some(_) => IntentReply::Done { outcome: decision::command::Outcome::Unchanged, plan: None },
+                Some(_) => IntentReply::Done { outcome: Outcome::Unchanged, plan: None },
                 None => not_allowed("no other member took leadership".into()),
             });
         }
     };
-    let outcome = controller.propose(command, by, within).await?;
+    let outcome = commit(controller, command, by, within).await?;
     Ok(match outcome.refusal() {
         Some(refusal) => IntentReply::Refused { refusal: refusal.clone() },
         None => IntentReply::Done { outcome, plan: None },
     })
+}
+
+/// Commits what others want, unless it would put a configuration that contradicts itself into the log;
+/// then the journal hears of the refusal instead.
+async fn commit(
+    controller: &Controller,
+    command: Command,
+    by: &str,
+    within: Duration,
+) -> Result<Outcome, Attempt> {
+    let Some((parent, detail)) = contradictory(&command) else {
+        return Ok(controller.propose(command, by, within).await?);
+    };
+    let what = format!("a configuration after generation {parent}");
+    let refusal = Refusal::Contradictory { detail };
+    let told = Command::ReportRefusal { what, why: refusal.to_string() };
+    controller.propose(told, by, within).await?;
+    Ok(Outcome::Refused { refusal })
+}
+
+/// The generation that it was to follow, and what is wrong with it.
+fn contradictory(command: &Command) -> Option<(u64, String)> {
+    match command {
+        Command::SetConfig { parent_generation, config } => {
+            contradictions(config).map(|detail| (*parent_generation, detail))
+        }
+        Command::Batch { commands } => commands.iter().find_map(contradictory),
+        _ => None,
+    }
 }
 
 async fn open(
@@ -111,7 +141,7 @@ async fn open(
         Err(refusal) => return Ok(IntentReply::Refused { refusal }),
     };
     if dry_run {
-        let outcome = decision::command::Outcome::Unchanged;
+        let outcome = Outcome::Unchanged;
         return Ok(IntentReply::Done { outcome, plan: Some(plan) });
     }
     let command = Command::OpenPlan { plan: plan.clone(), explanation: None };
@@ -159,4 +189,67 @@ async fn membership(
 
 fn not_allowed(detail: String) -> IntentReply {
     IntentReply::Refused { refusal: Refusal::NotAllowed { detail } }
+}
+
+#[cfg(test)]
+mod tests {
+    use decision::testing::three_regions;
+    use wire::identity::Identity;
+    use wire::proto::regent::v1 as pb;
+    use wire::proto::regent::v1::operator_client::OperatorClient;
+
+    use super::*;
+    use crate::documents::Faces;
+    use crate::http::Backend;
+    use crate::testing::{Group, SOON, refused};
+
+    /// Fits no probe.
+    fn contradicts_itself() -> Intent {
+        let mut config = three_regions();
+        config.strategy.detection_timeout = Duration::from_millis(1);
+        Intent::SetConfig { parent_generation: 0, config: Box::new(config) }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_configuration_that_contradicts_itself_never_gets_into_the_log() {
+        let group = Group::formed(3).await;
+        let leader = group.leader().await;
+        leader.heard.begin(leader.host.clock.now(), leader.state().now);
+        let follower = group.until("a follower", |controller| !controller.node.is_leader()).await;
+        let ann = Identity::Operator { name: "ann".into() };
+        let Intent::SetConfig { parent_generation, config } = contradicts_itself() else { panic!() };
+
+        // By gRPC with an operator's certificate, by the HTTP face, and as another controller forwards it.
+        let mut stub = OperatorClient::new(group.channel(&ann, follower.node.id()));
+        let json = serde_json::to_vec(&contradicts_itself()).unwrap();
+        let document = stub.r#do(pb::DoRequest { json: json.into() }).await.unwrap().into_inner();
+        let by_grpc: IntentReply = serde_json::from_slice(&document.json).unwrap();
+        let by_http =
+            Faces(follower.clone()).intent(contradicts_itself(), "operator/bob".into()).await.unwrap();
+        for reply in [by_grpc, by_http] {
+            let IntentReply::Refused { refusal: Refusal::Contradictory { detail } } = &reply else {
+                panic!("{reply:?}");
+            };
+            assert!(detail.starts_with("failover_strategy.detection_timeout: "), "{detail}");
+        }
+        let set = Command::SetConfig { parent_generation, config };
+        let command = Command::Batch { commands: vec![set] };
+        let outcome = follower.submit(command, "operator/eve", SOON).await.unwrap();
+        assert!(matches!(outcome.refusal(), Some(Refusal::Contradictory { .. })), "{outcome:?}");
+
+        let journalled = refused(&leader);
+        let by: Vec<&str> = journalled.iter().map(|(by, ..)| by.as_str()).collect();
+        assert_eq!(by, ["operator/ann", "operator/bob", "operator/eve"]);
+        for (_, what, why) in &journalled {
+            assert_eq!(what, "a configuration after generation 0");
+            assert!(why.starts_with("the configuration contradicts itself: "), "{why}");
+        }
+        assert_eq!(leader.state().config_generation, 0);
+
+        // One without contradictions goes the same ways.
+        let sound = Intent::SetConfig { parent_generation: 0, config: Box::new(three_regions()) };
+        let reply = Faces(follower).intent(sound, "operator/bob".into()).await.unwrap();
+        assert!(matches!(reply, IntentReply::Done { .. }), "{reply:?}");
+        assert_eq!(leader.state().config_generation, 1);
+    }
 }

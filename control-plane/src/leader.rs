@@ -132,3 +132,6 @@ async fn report(controller: &Controller, term: u64, commands: &[Command]) {
         tracing::warn!(%error, "the new leader could not be told of a stale decision");
     }
 }
+
+#[cfg(test)]
+mod tests;

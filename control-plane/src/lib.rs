@@ -11,6 +11,8 @@ pub mod http;
 pub mod leader;
 pub mod raft;
 mod run;
+#[cfg(test)]
+mod testing;
 pub mod view;
 
 pub use run::{Settings, StartError, run};

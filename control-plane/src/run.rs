@@ -124,7 +124,7 @@ async fn listen(host: Host, address: String) -> Result<BoxListener, StartError> 
     bound.map_err(|error| StartError::Listen { address, error })
 }
 
-fn dial(host: &Host, credentials: &Credentials) -> Dial {
+pub(crate) fn dial(host: &Host, credentials: &Credentials) -> Dial {
     let (host, credentials) = (host.clone(), credentials.clone());
     Arc::new(move |id, member: &Member| {
         channel(&host, &credentials, &member.grpc, Expect::Member(id), ChannelOptions::default())
@@ -132,7 +132,7 @@ fn dial(host: &Host, credentials: &Credentials) -> Dial {
 }
 
 /// All that is served over mutual TLS, behind the one table of who may call what.
-fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) -> Authorize<axum::Router> {
+pub(crate) fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) -> Authorize<axum::Router> {
     let members = MembersServer::new(Members(controller.clone()))
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);

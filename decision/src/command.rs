@@ -147,6 +147,9 @@ pub enum Refusal {
     NotAllowed { detail: String },
     #[error("automation is paused: {why}")]
     Paused { why: String },
+    /// Said by the leader, before it is in the log.
+    #[error("the configuration contradicts itself: {detail}")]
+    Contradictory { detail: String },
     #[error("{what} is {actual} long, at most {limit} is kept")]
     TooLong { what: String, actual: usize, limit: usize },
 }

@@ -18,10 +18,12 @@ pub(crate) async fn run(
 ) {
     loop {
         let held = Arc::clone(&goals.borrow_and_update());
-        for refused in server.publish(held.goal.zones.clone()).await {
+        // A goal names all zones there are. Before the first one it is of generation 0, which retires none.
+        for refused in server.publish_list(held.goal.generation, held.goal.zones.clone()).await {
             // S2, S8: what was stale, the journal must know. After a restart the goal on disk may be
             // behind the zones on disk, which is no news.
-            if held.is_live || !matches!(refused.reason, Reason::Older { .. }) {
+            let is_behind = matches!(refused.reason, Reason::Older { .. } | Reason::OlderList { .. });
+            if held.is_live || !is_behind {
                 outbox.refuse(
                     format!("zone {} at generation {}", refused.origin, refused.generation),
                     refused.to_string(),

@@ -185,15 +185,52 @@ async fn it_says_who_it_is_beats_and_tells_what_it_finds() {
     assert_eq!(next, FromAgent::Heartbeat { sequence: sequence + 1 });
     // The zone of the goal is served.
     let server = dns_of(&hello).unwrap();
-    let mut answer = None;
-    for _ in 0..100 {
-        answer = ask_www(&server).await.filter(|a| a.metadata.response_code == ResponseCode::NoError);
-        if answer.is_some() {
-            break;
+    assert_eq!(until_code(&server, ResponseCode::NoError).await.answers.len(), 1);
+    agent.stop().await;
+}
+
+/// Asks until the answer has this code.
+async fn until_code(server: &str, code: ResponseCode) -> Message {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match ask_www(server).await {
+            Some(answer) if answer.metadata.response_code == code => return answer,
+            other if begun.elapsed() > SOON => panic!("never {code}: {other:?}"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(answer.unwrap().answers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_zone_that_is_no_longer_configured_is_refused_also_after_a_restart() {
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut controller = Controller::start(&authority, 1).await;
+    let address = controller.address.clone();
+    let agent = start(settings(&authority, &[&address], dir.path()));
+    let server = dns_of(&controller.next().await).unwrap();
+    controller.send(send(goal(7, Vec::new()))).await;
+    until_code(&server, ResponseCode::NoError).await;
+    let without = |generation| Goal { zones: Vec::new(), ..goal(generation, Vec::new()) };
+    // One that is older knows nothing of it, and is refused whole.
+    controller.send(send(without(6))).await;
+    controller.until("a refusal", |m| matches!(m, FromAgent::Refusal { .. })).await;
+    assert_eq!(ask_www(&server).await.unwrap().metadata.response_code, ResponseCode::NoError);
+    controller.send(send(without(8))).await;
+    until_code(&server, ResponseCode::Refused).await;
+    agent.stop().await;
+    controller.die();
+
+    let again = Settings {
+        dns_listen: Some(server.parse().unwrap()),
+        ..settings(&authority, &[&address], dir.path())
+    };
+    let agent = start(again);
+    let mut answer = None;
+    while answer.is_none() {
+        answer = ask_www(&server).await;
+    }
+    assert_eq!(answer.unwrap().metadata.response_code, ResponseCode::Refused);
     agent.stop().await;
 }
 

@@ -221,9 +221,11 @@ impl Inside {
                 http_listen: free_address().await?,
                 initial_members: members.clone(),
             };
-            let run =
-                control_plane::run(settings, own(region), credentials, &Handle::current(), stop.clone());
-            tokio::spawn(async move { run.await.map_err(|error| eprintln!("controller: {error}")) });
+            let (host, stop) = (own(region), stop.clone());
+            tokio::spawn(async move {
+                let run = control_plane::run(settings, host, credentials, &Handle::current(), stop).await;
+                run.map_err(|error| eprintln!("controller: {error}"))
+            });
         }
         for region in REGIONS {
             let agent = decision::name::AgentId::new(region, 1);

@@ -8,9 +8,12 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tests::Cluster;
 use tonic::client::Grpc;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 use wire::connect::{ChannelOptions, channel, connect};
 use wire::host::Host;
+use wire::proto::regent::raft::v1::raft_client::RaftClient;
+use wire::proto::regent::raft::v1::{Ballot, VoteRequest};
 use wire::tls::{Credentials, Expect, Files};
 
 /// Every gRPC method that a controller serves, and the one role that may call it.
@@ -111,6 +114,41 @@ fn cluster_every_call_is_refused_to_every_role_but_its_own() -> anyhow::Result<(
         }
     });
     assert_eq!((refused, granted), (3 * CALLS.len() - 12, 12));
+    runtime.block_on(a_controller_speaks_for_itself_alone(&cluster))
+}
+
+/// With a certificate of member 2, to every other member: in its own name and in that of each other.
+/// Term 0 is over, so that what is let in changes nothing.
+async fn a_controller_speaks_for_itself_alone(cluster: &Cluster) -> anyhow::Result<()> {
+    let host = Host::system();
+    let credentials = credentials(&cluster.data_dir(), "controller", &host);
+    let status = cluster.status()?;
+    let members = status["members"].as_array().expect("the members");
+    let ids: Vec<u64> = members.iter().filter_map(|member| member["id"].as_u64()).collect();
+    assert_eq!(ids.len(), 3);
+    for to in members.iter().filter(|member| member["id"] != 2) {
+        let address = to["grpc"].as_str().expect("its address");
+        let id = to["id"].as_u64().expect("its id");
+        let channel = channel(&host, &credentials, address, Expect::Member(id), ChannelOptions::default());
+        let mut stub = RaftClient::new(channel);
+        let cluster_id = credentials.trust_domain().to_string();
+        let request = |member: u64| {
+            let vote = Some(Ballot { term: 0, member, committed: false });
+            let mut request = Request::new(VoteRequest { vote, last_log: None, leadership_transfer: false });
+            let headers = request.metadata_mut();
+            headers.insert_bin("regent-cluster-bin", MetadataValue::from_bytes(cluster_id.as_bytes()));
+            headers.insert_bin("regent-to-bin", MetadataValue::from_bytes(&id.to_be_bytes()));
+            request
+        };
+        for speaks_for in &ids {
+            let asked = [stub.vote(request(*speaks_for)).await, stub.pre_vote(request(*speaks_for)).await];
+            for answer in asked {
+                let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+                let expected = if *speaks_for == 2 { Code::Ok } else { Code::PermissionDenied };
+                assert_eq!(code, expected, "member 2 to {id} in the name of {speaks_for}");
+            }
+        }
+    }
     Ok(())
 }
 

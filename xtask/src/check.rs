@@ -9,8 +9,10 @@ use crate::{cargo, output, run};
 
 /// Crates that would bring I/O, clocks, randomness or logging into `decision/`.
 const BANNED_CRATES: [&str; 8] = ["tokio", "tonic", "tracing", "log", "rand", "getrandom", "mio", "hyper"];
-/// The same from the standard library; `IpAddr` and `SocketAddr` are values and allowed.
-const BANNED_SOURCE: [&str; 11] = [
+/// The same from the standard library; `IpAddr` and `SocketAddr` are values and allowed. Hashed
+/// collections too: each goes through its entries in an order of its own, so that two members could
+/// come to different states by one log. `BTreeMap` and `BTreeSet` have one order.
+const BANNED_SOURCE: [&str; 15] = [
     "std::time::Instant",
     "std::time::SystemTime",
     "SystemTime",
@@ -22,6 +24,10 @@ const BANNED_SOURCE: [&str; 11] = [
     "TcpStream",
     "UdpSocket",
     "println!",
+    "HashMap",
+    "HashSet",
+    "RandomState",
+    "DefaultHasher",
 ];
 
 pub fn check() -> anyhow::Result<ExitCode> {
@@ -45,7 +51,10 @@ fn purity() -> anyhow::Result<()> {
     let mut found = Vec::new();
     scan(Path::new("decision/src"), &mut found)?;
     if !found.is_empty() {
-        bail!("decision/ must have no I/O, clock, randomness or logging:\n{}", found.join("\n"));
+        bail!(
+            "decision/ must have no I/O, clock, randomness, logging or collection in random order:\n{}",
+            found.join("\n")
+        );
     }
     Ok(())
 }
@@ -58,14 +67,17 @@ fn scan(folder: &Path, found: &mut Vec<String>) -> anyhow::Result<()> {
             continue;
         }
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
-        for (n, line) in code {
-            if let Some(banned) = BANNED_SOURCE.iter().find(|banned| line.contains(*banned)) {
-                found.push(format!("{}:{}: {banned}", path.display(), n + 1));
-            }
-        }
+        found.extend(impure(&text).map(|(line, banned)| format!("{}:{line}: {banned}", path.display())));
     }
     Ok(())
+}
+
+/// Lines, counted from 1, with what is banned in them; comments may name it.
+fn impure(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
+    let code = (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"));
+    code.filter_map(|(n, line)| {
+        BANNED_SOURCE.iter().find(|banned| line.contains(*banned)).map(|banned| (n, *banned))
+    })
 }
 
 /// Licences, bans and sources; advisories where their database can be fetched.
@@ -80,4 +92,28 @@ fn deny() -> anyhow::Result<()> {
         return Ok(());
     }
     run(cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collections_in_random_order_are_impure_and_words_about_them_are_not() {
+        let text = "// A HashMap would be wrong.\nuse std::collections::HashMap;\nlet seen = HashSet::new();\n\
+                    use std::collections::{BTreeMap, BTreeSet};\nlet now = std::time::Instant::now();\n\
+                    HashMap::with_hasher(RandomState::new())\nlet hasher = DefaultHasher::new();\n";
+        let found: Vec<_> = impure(text).collect();
+        let expected =
+            [(2, "HashMap"), (3, "HashSet"), (5, "std::time::Instant"), (6, "HashMap"), (7, "DefaultHasher")];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn decision_is_pure() {
+        let mut found = Vec::new();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("decision").join("src");
+        scan(&folder, &mut found).expect("decision/src can be read");
+        assert_eq!(found, [""; 0]);
+    }
 }

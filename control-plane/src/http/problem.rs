@@ -45,7 +45,7 @@ impl Problem {
     pub(super) fn refused(refusal: Refusal) -> Problem {
         let status = match refusal {
             Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
-            Refusal::TooLong { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::TooLong { .. } | Refusal::Contradictory { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::CONFLICT,
         };
         let problem = Problem::new(status, "refused", refusal.to_string());

@@ -28,7 +28,7 @@ pub use error::{MembersError, ProposeError, ReadError, StartError};
 pub use log_store::Store;
 pub use memory_disk::MemoryDisk;
 pub use node::{Committed, Node, open_disk, start, start_on};
-pub use server::Service;
+pub use server::{Service, uncertified};
 pub use settings::Settings;
 pub use state_machine::{StateMachine, View};
 pub use status::{MemberStatus, Status, StatusWatch};

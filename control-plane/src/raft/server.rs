@@ -7,6 +7,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use tonic::{Request, Response, Status, Streaming};
+use wire::identity::Identity as Certified;
+use wire::listen::Peer;
 use wire::proto::regent::raft::v1 as pb;
 use wire::proto::regent::raft::v1::raft_server;
 
@@ -18,7 +20,8 @@ use super::types::{Raft, Snapshot, SnapshotMeta, TypeConfig};
 /// A snapshot may not take more memory than this on its way in.
 const SNAPSHOT_MAX: u64 = 1 << 30;
 
-/// Whether the caller may speak as a controller is decided before this is reached.
+/// That the caller is a controller of this cluster is decided before this is reached; that it speaks
+/// for no other member than itself is decided here, where it is known for whom a message speaks.
 #[derive(Clone)]
 pub struct Service {
     pub(super) raft: Raft,
@@ -26,8 +29,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// Refuses what was meant for another cluster or member, such as one whose address this now is.
-    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    /// Refuses what was meant for another cluster or member, such as one whose address this now is, and
+    /// gives as whom the caller may speak.
+    fn check<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let header = |name| request.metadata().get_bin(name).and_then(|value| value.to_bytes().ok());
         if header(CLUSTER_HEADER).as_deref() != Some(self.identity.cluster_id.as_bytes()) {
             let own = &self.identity.cluster_id;
@@ -37,7 +41,55 @@ impl Service {
             let own = self.identity.member_id;
             return Err(Status::failed_precondition(format!("this controller is member {own}")));
         }
-        Ok(())
+        Caller::of(request.extensions())
+    }
+}
+
+/// As whom a caller may speak.
+#[derive(Clone, Copy)]
+enum Caller {
+    /// The one its certificate names.
+    Member(u64),
+    /// Whoever it says it is; see [`uncertified`].
+    Uncertified,
+}
+
+/// In the extensions of a request that [`uncertified`] let in.
+#[derive(Clone)]
+struct LetIn;
+
+/// An interceptor in front of [`Node::service`](super::Node::service), for members without TLS in tests
+/// and benchmarks: it lets callers speak for whom they like. Where it is not, no certificate means no.
+///
+/// # Errors
+/// None; an interceptor has this signature.
+pub fn uncertified(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.extensions_mut().insert(LetIn);
+    Ok(request)
+}
+
+impl Caller {
+    fn of(extensions: &tonic::Extensions) -> Result<Caller, Status> {
+        match extensions.get::<Peer>().map(|peer| &peer.id.identity) {
+            Some(Certified::Controller { member, .. }) => Ok(Caller::Member(*member)),
+            Some(other) => Err(Status::permission_denied(format!("{other} is no member"))),
+            None if extensions.get::<LetIn>().is_some() => Ok(Caller::Uncertified),
+            None => Err(Status::permission_denied("only a member with its certificate is listened to")),
+        }
+    }
+
+    /// Refuses a message that speaks for another member. One that names nobody is refused when it is read.
+    fn speaks_for(self, ballot: Option<&pb::Ballot>) -> Result<(), Status> {
+        match (self, ballot) {
+            (Caller::Member(certified), Some(ballot)) if ballot.member != certified => {
+                let claimed = ballot.member;
+                tracing::warn!(certified, claimed, "refused a member that speaks for another");
+                Err(Status::permission_denied(format!(
+                    "the certificate is that of member {certified}, which cannot speak for member {claimed}"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,13 +122,17 @@ impl raft_server::Raft for Service {
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        self.check(&request)?;
-        // What cannot be read ends the stream, after the answers to what came before it.
+        let caller = self.check(&request)?;
+        // What cannot be read, or is another's to say, ends the stream, after the answers to what came before it.
         let broken = Arc::new(Mutex::new(None));
         let noted = broken.clone();
         let requests = request
             .into_inner()
-            .map(|message| message.and_then(|message| Ok(convert::read_append(&message)?)))
+            .map(move |message| {
+                let message = message?;
+                caller.speaks_for(message.vote.as_ref())?;
+                Ok(convert::read_append(&message)?)
+            })
             .map_err(move |status| *noted.lock().expect("no panic under this lock") = Some(status))
             .take_while(|read| std::future::ready(read.is_ok()))
             .filter_map(|read| std::future::ready(read.ok()));
@@ -90,7 +146,7 @@ impl raft_server::Raft for Service {
     }
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        self.check(&request)?;
+        self.check(&request)?.speaks_for(request.get_ref().vote.as_ref())?;
         let answer = self.raft.vote(read_vote_request(request.get_ref())?).await.map_err(stopped)?;
         Ok(vote_response(answer))
     }
@@ -99,7 +155,7 @@ impl raft_server::Raft for Service {
         &self,
         request: Request<pb::VoteRequest>,
     ) -> Result<Response<pb::VoteResponse>, Status> {
-        self.check(&request)?;
+        self.check(&request)?.speaks_for(request.get_ref().vote.as_ref())?;
         let answer = self.raft.pre_vote(read_vote_request(request.get_ref())?).await.map_err(stopped)?;
         Ok(vote_response(answer))
     }
@@ -108,12 +164,13 @@ impl raft_server::Raft for Service {
         &self,
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::SnapshotResponse>, Status> {
-        self.check(&request)?;
+        let caller = self.check(&request)?;
         let mut chunks = request.into_inner();
         let Some(pb::snapshot_chunk::Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part)
         else {
             return Err(Status::invalid_argument("a snapshot begins with its head"));
         };
+        caller.speaks_for(head.vote.as_ref())?;
         if head.total_bytes > SNAPSHOT_MAX {
             let (total, limit) = (head.total_bytes, SNAPSHOT_MAX);
             return Err(Status::resource_exhausted(format!("a snapshot of {total} bytes is over {limit}")));
@@ -146,8 +203,9 @@ impl raft_server::Raft for Service {
         &self,
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
-        self.check(&request)?;
+        let caller = self.check(&request)?;
         let message = request.get_ref();
+        caller.speaks_for(message.from.as_ref())?;
         let request = TransferLeaderRequest::new(
             convert::read_vote(message.from.as_ref())?,
             message.to,

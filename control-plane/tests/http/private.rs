@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -203,6 +205,14 @@ async fn a_dry_run_changes_nothing() {
     assert_eq!(got.json()["outcome"], json!({"outcome": "unchanged"}));
     let got = wish(&router, "/api/v1/regions/mars/drain?dry_run", "").await;
     assert_eq!(got.status, StatusCode::NOT_FOUND);
+    let mut contradictory = config();
+    contradictory.strategy.detection_timeout = Duration::from_millis(1);
+    let body = json!({"parent_generation": 1, "config": contradictory}).to_string();
+    let got = wish(&router, "/api/v1/config?dry_run", body).await;
+    assert_eq!(
+        (got.status, &got.json()["refusal"]["refusal"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("contradictory"))
+    );
     assert_eq!(*backend.state.lock().unwrap(), before);
     assert!(backend.wishes.lock().unwrap().is_empty());
 }

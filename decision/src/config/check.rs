@@ -74,6 +74,26 @@ pub fn check(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// Errors told in one refusal.
+const TOLD_MAX: usize = 10;
+
+/// What a controller refuses a configuration for, in one line; none where it has no errors. The state
+/// itself does not ask: these rules grow with each version, and members of neighbouring versions, and
+/// one that reads an older log again, must agree on what an entry of the log does.
+pub fn contradictions(config: &Config) -> Option<String> {
+    let found = check(config);
+    let errors: Vec<&Finding> = found.iter().filter(|found| found.severity == Severity::Error).collect();
+    let told = errors.iter().take(TOLD_MAX).map(|error| match error.at == Place::root() {
+        true => format!("{} ({})", error.message, error.fix),
+        false => format!("{}: {} ({})", error.at, error.message, error.fix),
+    });
+    let mut told: Vec<String> = told.collect();
+    if errors.len() > TOLD_MAX {
+        told.push(format!("and {} more", errors.len() - TOLD_MAX));
+    }
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 /// The known word that was most likely meant, when one is near enough to be worth saying.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase();
@@ -122,11 +142,37 @@ fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_sound_configuration_has_no_findings() {
         assert_eq!(check(&example::config()), []);
+    }
+
+    #[test]
+    fn only_errors_are_contradictions_and_they_are_told_in_one_line() {
+        let mut config = example::config();
+        assert_eq!(contradictions(&config), None);
+        config.strategy.detection_timeout = Duration::from_millis(1);
+        let told = contradictions(&config).expect("it is shorter than a probe");
+        assert!(told.starts_with("failover_strategy.detection_timeout: "), "{told}");
+        assert!(!told.contains('\n'), "{told}");
+    }
+
+    #[test]
+    fn of_many_errors_some_are_told_and_the_rest_counted() {
+        let mut config = example::config();
+        let record = config.services.values().flat_map(|service| &service.dns).next().cloned();
+        let mut record = record.expect("a name");
+        record.zone = "nowhere.test".into();
+        for service in config.services.values_mut() {
+            service.dns = vec![record.clone(); 40];
+        }
+        let errors = check(&config).iter().filter(|found| found.severity == Severity::Error).count();
+        let told = contradictions(&config).expect("no such zone");
+        assert!(told.ends_with(&format!("; and {} more", errors - TOLD_MAX)), "{told}");
     }
 
     #[test]

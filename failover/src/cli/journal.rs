@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use decision::journal::Entry;
+use decision::time::rfc3339;
 use wire::api::{JournalPage, Query};
 
 use super::args::JournalArgs;
 use super::client::{Answer, Client};
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{Format, print, timestamp};
+use super::output::{Format, print};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -38,5 +39,5 @@ pub async fn journal(client: &Client, format: Format, args: JournalArgs) -> Outc
 
 fn line(entry: &Entry, wide: bool) -> String {
     let hash = if wide { format!("  {}", &entry.hash[..12.min(entry.hash.len())]) } else { String::new() };
-    format!("{:>6}  {}  {:<28}  {}{hash}\n", entry.seq, timestamp(entry.at), entry.by, entry.event)
+    format!("{:>6}  {}  {:<28}  {}{hash}\n", entry.seq, rfc3339(entry.at), entry.by, entry.event)
 }

@@ -95,37 +95,9 @@ pub fn age(now: Time, at: Time) -> String {
     }
 }
 
-/// Time of day in UTC with milliseconds, and the date before it.
-pub fn timestamp(at: Time) -> String {
-    let (days, ms) = (at.0 / 86_400_000, at.0 % 86_400_000);
-    let (year, month, day) = civil_from_days(days);
-    let (hour, minute, second, milli) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
-}
-
-/// Days since the Unix epoch to a date of the Gregorian calendar (H. Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms").
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timestamps_are_rfc_3339() {
-        assert_eq!(timestamp(Time(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(timestamp(Time(951_827_696_789)), "2000-02-29T12:34:56.789Z");
-        assert_eq!(timestamp(Time(4_102_444_799_999)), "2099-12-31T23:59:59.999Z");
-    }
 
     #[test]
     fn columns_line_up() {

@@ -3,12 +3,13 @@
 use decision::decide::WhatIf;
 use decision::explain::Explanation;
 use decision::plan::{Executor, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
+use decision::time::rfc3339;
 use wire::api::Query;
 
 use super::args::PlanArgs;
 use super::client::{Answer, Client};
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{Format, Table, print, timestamp};
+use super::output::{Format, Table, print};
 
 pub async fn plan(client: &Client, format: Format, args: PlanArgs) -> Outcome {
     if let Some(region) = args.if_lost {
@@ -58,7 +59,7 @@ fn list_text(records: &[PlanRecord]) -> String {
             plan.from.to_string(),
             plan.to.to_string(),
             plan.epoch.to_string(),
-            timestamp(record.opened_at),
+            rfc3339(record.opened_at),
             status_text(&record.status),
         ]);
     }
@@ -95,12 +96,8 @@ pub fn plan_text(plan: &Plan) -> String {
 }
 
 fn record_text(record: &PlanRecord) -> String {
-    let mut text = format!(
-        "{} opened {}: {}\n",
-        record.plan.id,
-        timestamp(record.opened_at),
-        status_text(&record.status)
-    );
+    let mut text =
+        format!("{} opened {}: {}\n", record.plan.id, rfc3339(record.opened_at), status_text(&record.status));
     text += &plan_text(&record.plan);
     text += "\n";
     let mut table = Table::new(["STEP", "STATUS", "ATTEMPT", "TOOK", "NOTE"]);

@@ -1,12 +1,12 @@
 //! Where services are and how regions are.
 
-use decision::time::Time;
+use decision::time::{Time, rfc3339};
 use futures::StreamExt;
 use wire::api::{Query, Status};
 
 use super::client::{Answer, Client};
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{Format, Table, age, render, timestamp};
+use super::output::{Format, Table, age, render};
 
 pub async fn status(client: &Client, format: Format, watch: bool) -> Outcome {
     show(client, format, watch, status_text).await
@@ -49,7 +49,7 @@ fn rendered(
     let stale = match answer.stale {
         true => format!(
             "STALE: not confirmed by a majority of controllers; as of {}\n",
-            timestamp(Time(answer.as_of_ms))
+            rfc3339(Time(answer.as_of_ms))
         ),
         false => String::new(),
     };

@@ -45,6 +45,7 @@ counters! {
     notifies_acknowledged,
     zones_published,
     zones_refused,
+    zones_retired,
     /// Publishes that are served but not on disk.
     store_failures,
 }

@@ -56,6 +56,14 @@ impl Notifier {
             });
         }
     }
+
+    /// Ends what there still was to tell of a zone that is served no more.
+    pub(crate) fn forget(&self, origin: &DnsName) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(telling) = running.remove(origin) {
+            telling.cancel();
+        }
+    }
 }
 
 async fn tell(zone: &ServedZone, secondary: &str, local: IpAddr, shared: &Shared) {
@@ -145,5 +153,31 @@ fn source(local: IpAddr, to: IpAddr) -> IpAddr {
     match to {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::host::Host;
+
+    use super::*;
+    use crate::dns::sample;
+    use crate::dns::table::Table;
+
+    #[tokio::test]
+    async fn nobody_is_told_any_more_of_a_zone_that_is_forgotten() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut zone = sample::zone(7);
+        zone.secondaries = vec![silent.local_addr().unwrap().to_string()];
+        let zone = Arc::new(ServedZone::build(zone).unwrap());
+        let shared = Arc::new(Shared::new(Host::system(), Table::default()));
+        let tasks = TaskTracker::new();
+        let notifier = Notifier::new(tasks.clone(), CancellationToken::new(), Ipv4Addr::LOCALHOST.into());
+        notifier.announce(&zone, &shared);
+        silent.recv(&mut [0; 512]).await.unwrap();
+        notifier.forget(&zone.desired.origin);
+        tasks.close();
+        // It would try on for ever.
+        tokio::time::timeout(Duration::from_secs(20), tasks.wait()).await.expect("its task ends");
     }
 }

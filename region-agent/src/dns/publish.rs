@@ -10,7 +10,7 @@ use super::metrics::add;
 use super::notify::Notifier;
 use super::shared::Shared;
 use super::store;
-use super::table::Refused;
+use super::table::{Offer, Refused, Table};
 
 pub(crate) struct Publisher {
     pub(crate) shared: Arc<Shared>,
@@ -31,20 +31,37 @@ impl Publisher {
     /// A disk that fails does not stop a failover: the zone is served all the same, and saved with
     /// the next publish. Until then a restart would come back with the generation before.
     pub(crate) fn publish(&self, zones: Vec<Zone>) -> Vec<Refused> {
+        self.take(|table| table.offered(zones))
+    }
+
+    /// The same of a whole list.
+    pub(crate) fn publish_list(&self, generation: u64, zones: Vec<Zone>) -> Vec<Refused> {
+        self.take(|table| table.listed(generation, zones))
+    }
+
+    fn take(&self, offer: impl FnOnce(&Table) -> Offer) -> Vec<Refused> {
         let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
-        let offer = self.shared.table().offered(zones);
+        let held = self.shared.table();
+        let offer = offer(&held);
         let metrics = &self.shared.metrics;
-        if !offer.changed.is_empty() || *unsaved {
+        let differs = !offer.changed.is_empty() || !offer.retired.is_empty();
+        let listed = offer.table.list_generation();
+        if differs || *unsaved {
             let zones: Vec<&Zone> = offer.table.zones().into_iter().map(|zone| &zone.desired).collect();
-            let saved = store::save(&self.data_dir, &zones);
+            let saved = store::save(&self.data_dir, listed, &zones);
             *unsaved = saved.is_err();
             if let Err(error) = saved {
                 add(&metrics.store_failures);
                 tracing::error!(%error, "zones are served but not on disk; will be saved with the next publish");
             }
         }
-        if !offer.changed.is_empty() {
+        if differs || listed != held.list_generation() {
             self.shared.swap(offer.table);
+        }
+        for zone in &offer.retired {
+            let (origin, generation) = (&zone.desired.origin, zone.desired.generation);
+            tracing::info!(%origin, generation, listed, "serving a zone no more: it is no longer configured");
+            self.notifier.forget(origin);
         }
         for zone in &offer.changed {
             let (origin, generation) = (&zone.desired.origin, zone.desired.generation);
@@ -55,6 +72,7 @@ impl Publisher {
             tracing::warn!(%refused, "kept what was held");
         }
         metrics.zones_published.fetch_add(offer.changed.len() as u64, Ordering::Relaxed);
+        metrics.zones_retired.fetch_add(offer.retired.len() as u64, Ordering::Relaxed);
         metrics.zones_refused.fetch_add(offer.refused.len() as u64, Ordering::Relaxed);
         offer.refused
     }

@@ -57,7 +57,7 @@ impl DnsServer {
         if let Some(why) = loaded.corrupt {
             tracing::warn!(data_dir = %data_dir.display(), why, "the saved zones are corrupt; starting without any");
         }
-        let offer = Table::default().offered(loaded.zones);
+        let offer = Table::after_list(loaded.stored.listed).offered(loaded.stored.zones);
         for refused in &offer.refused {
             tracing::warn!(%refused, "a saved zone cannot be served");
         }
@@ -81,8 +81,23 @@ impl DnsServer {
     ///
     /// Cancellation-safe: once begun it runs to its end.
     pub async fn publish(&self, zones: Vec<Zone>) -> Vec<Refused> {
+        self.publishing(move |publisher| publisher.publish(zones)).await
+    }
+
+    /// As [`DnsServer::publish`], of all zones there are as of `generation`: one that is held and not
+    /// named is served no more, and not after a restart either, if no newer list was taken before.
+    ///
+    /// Cancellation-safe: once begun it runs to its end.
+    pub async fn publish_list(&self, generation: u64, zones: Vec<Zone>) -> Vec<Refused> {
+        self.publishing(move |publisher| publisher.publish_list(generation, zones)).await
+    }
+
+    async fn publishing(
+        &self,
+        publish: impl FnOnce(&Publisher) -> Vec<Refused> + Send + 'static,
+    ) -> Vec<Refused> {
         let publisher = Arc::clone(&self.publisher);
-        match tokio::task::spawn_blocking(move || publisher.publish(zones)).await {
+        match tokio::task::spawn_blocking(move || publish(&publisher)).await {
             Ok(refused) => refused,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

@@ -8,17 +8,34 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use decision::dns::Zone;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 const FILE: &str = "zones.json";
 const BESIDE: &str = "zones.json.new";
 const ASIDE: &str = "zones.json.corrupt";
-const FORMAT: &str = "regent-zones-1";
+const FORMAT: &str = "regent-zones-2";
+/// The zones alone.
+const FORMAT_1: &str = "regent-zones-1";
+
+/// The zones that are served, and of which generation the newest whole list of them was: without it
+/// an older list could bring a retired one back after a restart.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) listed: u64,
+    pub(crate) zones: Vec<Zone>,
+}
+
+#[derive(Serialize)]
+struct Storing<'a> {
+    listed: u64,
+    zones: &'a [&'a Zone],
+}
 
 /// What was on disk.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) zones: Vec<Zone>,
+    pub(crate) stored: Stored,
     /// Why the file was not used, and where it was moved to.
     pub(crate) corrupt: Option<String>,
 }
@@ -36,16 +53,17 @@ pub(crate) fn load(dir: &Path) -> io::Result<Loaded> {
     let octets = match fs::read(&path) {
         Ok(octets) => octets,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Ok(Loaded { zones: Vec::new(), corrupt: None });
+            return Ok(Loaded { stored: Stored::default(), corrupt: None });
         }
         Err(e) => return Err(at("read", &path, e)),
     };
     match parse(&octets) {
-        Ok(zones) => Ok(Loaded { zones, corrupt: None }),
+        Ok(stored) => Ok(Loaded { stored, corrupt: None }),
         Err(why) => {
             let aside = dir.join(ASIDE);
             fs::rename(&path, &aside).map_err(|e| at("move the corrupt file aside", &path, e))?;
-            Ok(Loaded { zones: Vec::new(), corrupt: Some(format!("{why}; moved to {}", aside.display())) })
+            let corrupt = Some(format!("{why}; moved to {}", aside.display()));
+            Ok(Loaded { stored: Stored::default(), corrupt })
         }
     }
 }
@@ -54,8 +72,8 @@ pub(crate) fn load(dir: &Path) -> io::Result<Loaded> {
 ///
 /// # Errors
 /// The old file is left as it was, unless only the last sync failed.
-pub(crate) fn save(dir: &Path, zones: &[&Zone]) -> io::Result<()> {
-    let body = serde_json::to_vec(zones).map_err(io::Error::other)?;
+pub(crate) fn save(dir: &Path, listed: u64, zones: &[&Zone]) -> io::Result<()> {
+    let body = serde_json::to_vec(&Storing { listed, zones }).map_err(io::Error::other)?;
     let beside = dir.join(BESIDE);
     let mut file = File::create(&beside).map_err(|e| at("create", &beside, e))?;
     file.write_all(format!("{FORMAT} {}\n", digest(&body)).as_bytes())
@@ -66,16 +84,25 @@ pub(crate) fn save(dir: &Path, zones: &[&Zone]) -> io::Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| at("sync the folder", dir, e))
 }
 
-fn parse(octets: &[u8]) -> Result<Vec<Zone>, String> {
+fn parse(octets: &[u8]) -> Result<Stored, String> {
     let newline = octets.iter().position(|octet| *octet == b'\n').ok_or("it has no first line")?;
     let (line, body) = (&octets[..newline], &octets[newline + 1..]);
     let line = std::str::from_utf8(line).map_err(|_| "its first line is not text")?;
-    match line.split_once(' ') {
-        Some((FORMAT, sum)) if sum == digest(body) => {}
-        Some((FORMAT, _)) => return Err("its checksum does not match its content".to_owned()),
+    let parsed = match line.split_once(' ') {
+        Some((FORMAT | FORMAT_1, sum)) if sum != digest(body) => {
+            return Err("its checksum does not match its content".to_owned());
+        }
+        Some((FORMAT, _)) => serde_json::from_slice(body),
+        Some((FORMAT_1, _)) => serde_json::from_slice(body).map(of_zones_alone),
         _ => return Err(format!("its first line is not that of {FORMAT}")),
-    }
-    serde_json::from_slice(body).map_err(|e| format!("its content is not understood: {e}"))
+    };
+    parsed.map_err(|e| format!("its content is not understood: {e}"))
+}
+
+/// The list that named the newest of them was no older than that one.
+fn of_zones_alone(zones: Vec<Zone>) -> Stored {
+    let listed = zones.iter().map(|zone| zone.generation).max().unwrap_or_default();
+    Stored { listed, zones }
 }
 
 fn digest(octets: &[u8]) -> String {
@@ -96,18 +123,29 @@ mod tests {
     fn what_was_saved_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("made/on/the/way");
-        assert_eq!(load(&dir).unwrap().zones, []);
+        assert_eq!(load(&dir).unwrap().stored, Stored::default());
         let zones = [sample::zone(7), sample::zone(8)];
-        save(&dir, &zones.iter().collect::<Vec<_>>()).unwrap();
+        save(&dir, 11, &zones.iter().collect::<Vec<_>>()).unwrap();
         let loaded = load(&dir).unwrap();
-        assert_eq!((loaded.zones, loaded.corrupt), (zones.to_vec(), None));
+        assert_eq!((loaded.stored, loaded.corrupt), (Stored { listed: 11, zones: zones.to_vec() }, None));
+    }
+
+    #[test]
+    fn a_file_of_zones_alone_is_of_a_list_no_older_than_they() {
+        let dir = tempfile::tempdir().unwrap();
+        let zones = vec![sample::zone(7), sample::zone(9), sample::zone(8)];
+        let body = serde_json::to_vec(&zones).unwrap();
+        let head = format!("{FORMAT_1} {}\n", digest(&body));
+        fs::write(dir.path().join(FILE), [head.as_bytes(), &body].concat()).unwrap();
+        let loaded = load(dir.path()).unwrap();
+        assert_eq!((loaded.stored, loaded.corrupt), (Stored { listed: 9, zones }, None));
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed_and_the_file_kept_aside() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        save(dir, &[&sample::zone(7)]).unwrap();
+        save(dir, 7, &[&sample::zone(7)]).unwrap();
         let good = fs::read(dir.join(FILE)).unwrap();
         let flipped = (0..good.len()).map(|i| {
             let mut bad = good.clone();
@@ -118,7 +156,7 @@ mod tests {
         for bad in flipped.chain(cut) {
             fs::write(dir.join(FILE), &bad).unwrap();
             let loaded = load(dir).unwrap();
-            assert_eq!(loaded.zones, []);
+            assert_eq!(loaded.stored, Stored::default());
             assert!(loaded.corrupt.is_some());
             assert_eq!(fs::read(dir.join(ASIDE)).unwrap(), bad);
         }
@@ -127,8 +165,8 @@ mod tests {
     #[test]
     fn a_crash_while_writing_leaves_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
-        save(dir.path(), &[&sample::zone(7)]).unwrap();
+        save(dir.path(), 7, &[&sample::zone(7)]).unwrap();
         fs::write(dir.path().join(BESIDE), b"half").unwrap();
-        assert_eq!(load(dir.path()).unwrap().zones, [sample::zone(7)]);
+        assert_eq!(load(dir.path()).unwrap().stored.zones, [sample::zone(7)]);
     }
 }

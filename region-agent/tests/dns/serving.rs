@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use region_agent::dns::{DnsServer, Reason, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -132,6 +132,35 @@ async fn a_publish_is_seen_at_once_and_survives_a_restart() {
     let server = serve(dir.path(), Vec::new()).await;
     let reply = udp_answer(server.local_addr(), &request).await.unwrap();
     assert_eq!(reply.answers[0].data.to_string(), "192.0.2.39");
+}
+
+#[tokio::test]
+async fn a_zone_that_a_newer_list_leaves_out_is_refused_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let request = question(1, "app.example.test.");
+    let rcode = async |server: &DnsServer| {
+        udp_answer(server.local_addr(), &request).await.unwrap().metadata.response_code
+    };
+    let server = serve(dir.path(), Vec::new()).await;
+    assert_eq!(server.publish_list(10, vec![zone(7, "192.0.2.1")]).await, []);
+    // No goal at all, an older one, the same one: none of them knows that it is gone.
+    for generation in [0, 9, 10] {
+        assert_eq!(server.publish_list(generation, Vec::new()).await, []);
+        assert_eq!(rcode(&server).await, ResponseCode::NoError, "{generation}");
+    }
+    assert_eq!(server.publish_list(11, Vec::new()).await, []);
+    assert_eq!(rcode(&server).await, ResponseCode::Refused);
+    assert_eq!(server.held(), []);
+    // Dropped, not shut down: as a crash would, this writes nothing more.
+    drop(server);
+    let server = serve(dir.path(), Vec::new()).await;
+    assert_eq!(rcode(&server).await, ResponseCode::Refused);
+    // The goal on disk may be behind.
+    let refused = server.publish_list(10, vec![zone(7, "192.0.2.1")]).await;
+    assert_eq!(refused[0].reason, Reason::OlderList { listed: 11 });
+    assert_eq!(rcode(&server).await, ResponseCode::Refused);
+    assert_eq!(server.publish_list(12, vec![zone(12, "192.0.2.1")]).await, []);
+    assert_eq!(rcode(&server).await, ResponseCode::NoError);
 }
 
 #[tokio::test]

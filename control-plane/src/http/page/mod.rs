@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use decision::incident::{Impact, Incident, IncidentStatus};
 use decision::state::State;
-use decision::time::{Human, Time};
+use decision::time::{Human, Time, rfc3339};
 use decision::verdict::Verdict;
 
-use super::statuspage::{ComponentStatus, Indicator, Line, Overview, id, incident_name, readable, rfc3339};
+use super::statuspage::{ComponentStatus, Indicator, Line, Overview, id, incident_name, readable};
 use escape::escape;
 pub(super) use policy::content_security_policy;
 

@@ -2,10 +2,10 @@
 
 use decision::incident::{self, Impact, IncidentStatus, Subject};
 use decision::state::State;
+use decision::time::rfc3339;
 
 use super::id;
 use super::model::{self, AffectedComponent, ComponentStatus, Indicator};
-use super::moment::rfc3339;
 use super::overview::{Overview, region_id, service_id, under};
 
 /// Newest first.

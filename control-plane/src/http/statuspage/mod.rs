@@ -14,7 +14,7 @@ pub(in crate::http) use incidents::name as incident_name;
 pub(in crate::http) use model::{
     ComponentStatus, Components, Incidents, Indicator, Maintenances, Page, StatusDocument, Summary,
 };
-pub(in crate::http) use moment::{readable, rfc3339};
+pub(in crate::http) use moment::readable;
 pub(in crate::http) use overview::{Line, Overview};
 
 /// The documents, each under its name.

@@ -1,9 +1,9 @@
 //! The documents as the Statuspage v2 API writes them, field for field.
 
+use decision::time::rfc3339;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::moment::rfc3339;
 use super::overview::Overview;
 
 #[derive(Clone, Debug, Serialize, ToSchema)]

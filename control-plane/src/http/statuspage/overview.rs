@@ -8,12 +8,11 @@ use decision::event::Event;
 use decision::incident::{Impact, Subject};
 use decision::name::{RegionName, ServiceName};
 use decision::state::{Placement, Standing, State};
-use decision::time::Time;
+use decision::time::{Time, rfc3339};
 use decision::verdict::Verdict;
 
 use super::id;
 use super::model::{Component, ComponentStatus, Indicator, StatusLine};
-use super::moment::rfc3339;
 use crate::view::standing;
 
 pub(in crate::http) struct Overview {

@@ -171,7 +171,9 @@ pub(in crate::http) async fn undrain(
 #[utoipa::path(post, path = "/api/v1/config", tag = "configuration", request_body = NewConfig, params(Acting),
     responses((status = 200, description = "`IntentReply`", body = Object),
     (status = 409, body = Problem, content_type = "application/problem+json", description = "A rule refused"),
-    (status = 413, body = Problem, content_type = "application/problem+json", description = "Over 1 MiB")))]
+    (status = 413, body = Problem, content_type = "application/problem+json", description = "Over 1 MiB"),
+    (status = 422, body = Problem, content_type = "application/problem+json",
+        description = "It contradicts itself: each place, what is wrong and what to write instead")))]
 pub(in crate::http) async fn set_config(
     face: Face<Shared>,
     peer: Extension<Peer>,

@@ -4,7 +4,7 @@ use axum::extract::State as Face;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use decision::name::{RegionName, ServiceName};
-use decision::time::Time;
+use decision::time::{Time, rfc3339};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 use wire::api::{Query, Status};
@@ -13,7 +13,6 @@ use super::parameters::{Asked, Named, Reading, flag, plan_id};
 use crate::documents::Answer;
 use crate::http::private::Shared;
 use crate::http::problem::Problem;
-use crate::http::statuspage::rfc3339;
 
 const INDEX: HeaderName = HeaderName::from_static("regent-index");
 const MEMBER: HeaderName = HeaderName::from_static("regent-member");

@@ -1,7 +1,7 @@
 //! Dry runs of wishes that make no plan: the state's own rules on a copy of it.
 
-use decision::command::{Command, Stamped};
-use decision::config::check::{Severity, check};
+use decision::command::{Command, Refusal, Stamped};
+use decision::config::check::contradictions;
 use wire::api::{Intent, IntentReply};
 
 use crate::http::backend::{Backend, look};
@@ -11,13 +11,8 @@ use crate::http::problem::Problem;
 pub(super) fn rehearse(backend: &dyn Backend, intent: Intent, by: String) -> Result<IntentReply, Problem> {
     let command = match intent {
         Intent::SetConfig { parent_generation, config } => {
-            let found = check(&config);
-            if let Some(error) = found.iter().find(|finding| finding.severity == Severity::Error) {
-                return Err(Problem::new(
-                    axum::http::StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid",
-                    format!("{}: {}; {}", error.at, error.message, error.fix),
-                ));
+            if let Some(detail) = contradictions(&config) {
+                return Ok(IntentReply::Refused { refusal: Refusal::Contradictory { detail } });
             }
             Command::SetConfig { parent_generation, config }
         }

@@ -1,17 +1,21 @@
 //! Members in one process, over real TCP on loopback.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use decision::command::Outcome;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Endpoint;
 use wire::host::{Network, TcpNetwork};
 use wire::serve::{ServeLimits, serve_plain};
 
-use super::super::{Committed, Dial, Member, MembersError, Node, ProposeError, ReadError, Settings, start};
+use super::super::{
+    Committed, Dial, Member, MembersError, Node, ProposeError, ReadError, Settings, start, uncertified,
+};
 use super::{SOON, note};
 
 struct Running {
@@ -22,6 +26,9 @@ struct Running {
 /// Members by id, with their folders and addresses, which outlive a stop.
 struct Cluster {
     folder: tempfile::TempDir,
+    /// Its own, so that the port of a member that is away is given to nobody else meanwhile: a member
+    /// of another test's cluster there would be taken for it.
+    ip: Ipv4Addr,
     addresses: BTreeMap<u64, SocketAddr>,
     running: BTreeMap<u64, Running>,
     snapshot_after: u64,
@@ -37,8 +44,14 @@ fn dial() -> Dial {
     })
 }
 
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+fn own_ip() -> Ipv4Addr {
+    static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high | 0x80, low, CLUSTERS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn free_address(ip: Ipv4Addr) -> SocketAddr {
+    std::net::TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Aborting the task closes every connection, as the death of a process does.
@@ -46,15 +59,21 @@ async fn serve(node: &Node, address: SocketAddr) -> tokio::task::JoinHandle<()> 
     let address = address.to_string();
     // Connections of the one before may keep the port for a moment.
     let listener = until("the port", || async { TcpNetwork.bind(&address).await.ok() }).await;
-    let service = tonic::service::Routes::new(node.service());
+    let service = InterceptedService::new(node.service(), uncertified);
+    let service = tonic::service::Routes::new(service);
     tokio::spawn(serve_plain(listener, service, ServeLimits::peers(), CancellationToken::new()))
 }
 
 impl Cluster {
     async fn new(size: u64, snapshot_after: u64) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
-        let mut cluster =
-            Cluster { folder, addresses: BTreeMap::new(), running: BTreeMap::new(), snapshot_after };
+        let mut cluster = Cluster {
+            folder,
+            ip: own_ip(),
+            addresses: BTreeMap::new(),
+            running: BTreeMap::new(),
+            snapshot_after,
+        };
         for id in 1..=size {
             cluster.start(id).await;
         }
@@ -81,7 +100,8 @@ impl Cluster {
     }
 
     async fn start(&mut self, id: u64) {
-        let address = *self.addresses.entry(id).or_insert_with(free_address);
+        let ip = self.ip;
+        let address = *self.addresses.entry(id).or_insert_with(|| free_address(ip));
         let node = start(self.settings(id), dial()).await.unwrap();
         let served = serve(&node, address).await;
         self.running.insert(id, Running { node, served });

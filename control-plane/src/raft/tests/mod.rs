@@ -1,3 +1,4 @@
+mod callers;
 mod cluster;
 mod folder;
 mod power;
