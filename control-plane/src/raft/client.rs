@@ -234,9 +234,13 @@ impl NetStreamAppend<TypeConfig> for Client {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
+            let mut input = input;
+            // openraft waits out its backoff where it is asked for the first request. A peer that refuses
+            // connections would otherwise be tried again at once, thousands of times a second.
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let waiting = Waiting::default();
             let sent = waiting.clone();
-            let requests = input.map(move |request| {
+            let requests = stream::iter([first]).chain(input).map(move |request| {
                 sent.lock().expect("no panic under this lock").push_back(Instant::now());
                 convert::append(&request)
             });

@@ -356,3 +356,24 @@ async fn a_controller_of_another_cluster_is_not_listened_to() {
     assert_eq!(node.status().term, 0);
     served.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_away_is_not_called_in_a_tight_loop() {
+    let mut cluster = Cluster::new(3, 1_000).await;
+    let leader = cluster.leader().await.id();
+    let away = leader % 3 + 1;
+    cluster.kill(away).await;
+    // Closes each connection at once, as fast as a port where nobody listens refuses it.
+    let address = cluster.addresses[&away].to_string();
+    let mut listener = until("the port", || async { TcpNetwork.bind(&address).await.ok() }).await;
+    let committed = cluster.propose("after").await;
+    let mut calls = 0;
+    let a_second = Instant::now() + Duration::from_secs(1);
+    while let Ok(accepted) = tokio::time::timeout_at(a_second.into(), listener.accept()).await {
+        drop(accepted);
+        calls += 1;
+    }
+    // Entries, a heartbeat and a vote or two, each every 50 ms.
+    assert!(calls < 150, "{calls} calls in a second");
+    cluster.converge(committed.index).await;
+}
