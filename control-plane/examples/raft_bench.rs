@@ -35,8 +35,6 @@ struct Args {
     /// Bytes of one command's text.
     #[arg(long, default_value_t = 256)]
     payload: usize,
-    #[arg(long, default_value_t = 4)]
-    conns: usize,
     #[arg(long, default_value = "regent")]
     target: String,
     /// Where the data goes; its disk is what is measured.
@@ -61,6 +59,8 @@ struct Put {
 #[derive(Clone, PartialEq, prost::Message)]
 struct Done {}
 
+/// Clients share these.
+const CONNECTIONS_MAX: usize = 4;
 const REGENT_PUT: &str = "/regent.bench.Bench/Put";
 const ETCD_PUT: &str = "/etcdserverpb.KV/Put";
 
@@ -269,7 +269,7 @@ async fn load(
 ) -> anyhow::Result<Vec<Duration>> {
     let end = Instant::now() + within;
     let channels: Vec<_> =
-        (0..args.conns.min(args.clients)).map(|_| channel(leader)).collect::<Result<_, _>>()?;
+        (0..CONNECTIONS_MAX.min(args.clients)).map(|_| channel(leader)).collect::<Result<_, _>>()?;
     let payload = args.payload;
     let clients: Vec<_> = (0..args.clients)
         .map(|i| {

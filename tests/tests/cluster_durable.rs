@@ -41,10 +41,7 @@ fn cluster_each_write_is_on_a_majority_of_disks_before_its_answer() -> anyhow::R
         })?;
         answered.insert(why, SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64());
     }
-    cluster.down()?;
-    for region in &regions {
-        cluster.signal(region, "controller", Signal::SIGKILL).ok();
-    }
+    drop(cluster);
     let traces: Vec<Vec<Call>> =
         regions.iter().map(|region| calls(&folder.path().join(region))).collect::<Result<_, _>>()?;
     for (mark, answered) in &answered {
@@ -76,9 +73,8 @@ fn calls(trace: &Path) -> anyhow::Result<Vec<Call>> {
     let trace = std::fs::read_to_string(trace).with_context(|| trace.display().to_string())?;
     let (mut unfinished, mut calls) = (BTreeMap::new(), Vec::new());
     for line in trace.lines() {
-        let mut words = line.splitn(2, ' ');
-        let (Some(pid), Some(rest)) = (words.next(), words.next().map(str::trim_start)) else { continue };
-        let Some((time, text)) = rest.split_once(' ') else { continue };
+        let Some((pid, rest)) = line.split_once(' ') else { continue };
+        let Some((time, text)) = rest.trim_start().split_once(' ') else { continue };
         let time: f64 = time.parse().with_context(|| line.chars().take(80).collect::<String>())?;
         let took = || -> Option<f64> { text.rsplit_once('<')?.1.strip_suffix('>')?.parse().ok() };
         if text.contains(" = -1 ") {

@@ -12,12 +12,8 @@ use crate::time::Human;
 pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
     let from = &case.placement.primary;
     let Some(drained) = case.state.drained.get(from) else { return Choice::Rest };
-    if let Some(paused) = &case.state.paused {
-        why.conclude(format!("{from} is drained, but automation is paused: {paused}"));
-        return Choice::Hold;
-    }
-    if let Some(tried) = tried(round, case, Kind::Switchover) {
-        why.conclude(format!("{from} is drained, but {tried}"));
+    if let Some(obstacle) = held_back(round, case, Kind::Switchover) {
+        why.conclude(format!("{from} is drained, but {obstacle}"));
         return Choice::Hold;
     }
     let (eligible, rejected) =
@@ -87,9 +83,17 @@ pub(super) fn go_home(round: &mut Round, case: &Case, why: &mut Explanation) -> 
     })
 }
 
+/// Why what is wanted is not done by itself now.
+pub(super) fn held_back(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
+    match &case.state.paused {
+        Some(paused) => Some(format!("automation is paused: {paused}")),
+        None => tried(round, case, kind),
+    }
+}
+
 /// A planned move that did not succeed is begun anew only after the hold-down; one that a person
 /// cancelled, never by itself.
-pub(super) fn tried(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
+fn tried(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
     let from = &case.placement.primary;
     let last = case.state.plans.values().rev().find(|record| record.plan.service == *case.service)?;
     // What is published moves nothing, and what another configuration wanted is no matter now.

@@ -3,7 +3,7 @@
 //! telling them.
 
 use super::Round;
-use super::home::tried;
+use super::home::held_back;
 use super::moves::{Case, Choice, Move};
 use crate::config::DnsProvider;
 use crate::explain::Explanation;
@@ -14,12 +14,8 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> C
     if case.placement.published == generation || !is_named_elsewhere(case) {
         return Choice::Rest;
     }
-    if let Some(paused) = &case.state.paused {
-        why.conclude(format!("its names are to be published, but automation is paused: {paused}"));
-        return Choice::Hold;
-    }
-    if let Some(tried) = tried(round, case, Kind::Publish) {
-        why.conclude(format!("its names are to be published, but {tried}"));
+    if let Some(obstacle) = held_back(round, case, Kind::Publish) {
+        why.conclude(format!("its names are to be published, but {obstacle}"));
         return Choice::Hold;
     }
     let primary = &case.placement.primary;
