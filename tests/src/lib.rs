@@ -182,6 +182,13 @@ impl Cluster {
         Ok(if output.status.success() && !said.starts_with(';') { said } else { String::new() })
     }
 
+    /// A verb that must succeed.
+    pub fn done(&self, args: &[&str]) -> anyhow::Result<()> {
+        let output = self.failover(args)?;
+        ensure!(output.status.success(), "failover {args:?}: {}", text(&output));
+        Ok(())
+    }
+
     pub fn failover(&self, args: &[&str]) -> anyhow::Result<Output> {
         let context = self.data_dir().join("context.json");
         Ok(Command::new(program("failover")?).arg("--context").arg(context).args(args).output()?)
@@ -240,6 +247,10 @@ impl Drop for Cluster {
 
 impl Cluster {
     fn tell_logs(&self) {
+        for asked in [&["status"][..], &["journal", "-n", "15"]] {
+            let told = self.failover(asked).map_or_else(|error| format!("{error:#}"), |output| text(&output));
+            eprintln!("== failover {}\n{told}", asked.join(" "));
+        }
         let Ok(logs) = std::fs::read_dir(self.data_dir().join("logs")) else { return };
         for log in logs.flatten() {
             let text = std::fs::read_to_string(log.path()).unwrap_or_default();
@@ -253,7 +264,8 @@ impl Cluster {
     }
 }
 
-/// Waits until `holds`; an error counts as not yet.
+/// Waits until `holds`; an error counts as not yet. Panics when it never comes, so that the cluster under
+/// test tells what it logged.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut last = None;
@@ -265,7 +277,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    bail!("never came: {what}{}", last.map_or(String::new(), |error| format!(" ({error:#})")))
+    panic!("never came: {what}{}", last.map_or(String::new(), |error| format!(" ({error:#})")))
 }
 
 pub fn text(output: &Output) -> String {

@@ -41,14 +41,14 @@ fn cluster_an_operator_asks_plans_moves_and_comes_home() -> anyhow::Result<()> {
 #[test]
 fn cluster_a_drained_region_is_left_and_a_paused_one_is_not() -> anyhow::Result<()> {
     let cluster = Cluster::up("balanced")?;
-    cluster.failover(&["pause", "--why", "maintenance"])?;
-    cluster.failover(&["drain", "us-east-1", "--yes"])?;
+    cluster.done(&["pause", "--why", "maintenance"])?;
+    cluster.done(&["drain", "us-east-1", "--yes"])?;
     eventually("word that it is held", || {
         let explanation = cluster.json(&["explain", "app"])?;
         Ok(explanation["conclusion"].as_str().is_some_and(|text| text.contains("paused")))
     })?;
     assert_eq!(cluster.dig("eu-west-1")?, cluster.address("us-east-1"));
-    cluster.failover(&["resume"])?;
+    cluster.done(&["resume"])?;
     let next = cluster.address("eu-west-1");
     eventually("the move", || Ok(cluster.dig("ap-southeast-1")? == next))
 }

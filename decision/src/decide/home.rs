@@ -2,11 +2,12 @@
 
 use super::moves::{Case, Choice, Move, may_act, target};
 use super::{Round, eligible};
-use crate::config::{Failback, MoveLimits};
+use crate::config::{Failback, MoveLimits, Region};
 use crate::explain::Explanation;
 use crate::limits;
+use crate::name::RegionName;
 use crate::plan::{Kind, PlanStatus};
-use crate::time::Human;
+use crate::time::{Human, Time};
 
 /// A drained region is left, as its operator asked.
 pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
@@ -19,6 +20,10 @@ pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) ->
     let (eligible, rejected) =
         eligible::candidates(round, case.config, case.state, case.service, from, case.now);
     why.rejected = rejected;
+    if let Some(region) = unseen(case) {
+        why.conclude(format!("{from} is drained, but nobody has yet looked at {} in {region}", case.service));
+        return Choice::Hold;
+    }
     let Some(target) = target(case, why, &eligible) else {
         why.conclude(format!("{from} is drained, but {}", why.conclusion));
         return Choice::Hold;
@@ -31,6 +36,17 @@ pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) ->
         needs_approval: false,
         reason: format!("{from} is drained: {drained}"),
     })
+}
+
+/// A region that may prove better than those already judged: what is planned can wait for the first look.
+fn unseen<'a>(case: &Case<'a>) -> Option<&'a RegionName> {
+    let is_unseen = |region: &&Region| {
+        let standing = case.placement.standing.get(&region.name);
+        standing.is_none_or(|standing| standing.since == Time(0))
+            && case.state.has_live_agent(&region.name)
+            && !case.state.drained.contains_key(&region.name)
+    };
+    case.config.hosts(case.service).find(is_unseen).map(|region| &region.name)
 }
 
 /// Back to the first region that hosts it, where the configuration says so.

@@ -48,6 +48,21 @@ fn a_drain_that_cannot_be_carried_out_says_why_once() {
 }
 
 #[test]
+fn a_drain_waits_for_the_first_look_at_a_better_region() {
+    let mut config = three_regions();
+    region_mut(&mut config, "eu").services.clear();
+    config.checks.retain(|check| check.service.is_none() || check.region != "eu".into());
+    let mut world = World::new(config);
+    world.reconfigure(|config| *config = three_regions());
+    world.must(Command::Drain { region: "us".into(), why: "works".into() });
+    world.settle();
+    assert_eq!(world.plans(), Vec::<String>::new());
+    assert_eq!(world.conclusion("app"), "us is drained, but nobody has yet looked at app in eu");
+    world.run_for(secs(10));
+    assert_eq!(world.plans(), ["switchover us->eu"]);
+}
+
+#[test]
 fn a_cancelled_evacuation_is_left_to_the_person_who_cancelled_it() {
     let mut config = three_regions();
     region_mut(&mut config, "eu").capacity_percent = 50;
