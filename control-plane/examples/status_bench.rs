@@ -16,7 +16,7 @@ use wire::serve::{ServeLimits, serve_plain};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 // As many threads as a controller has for its status page.
-#[tokio::main(worker_threads = 1)]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());

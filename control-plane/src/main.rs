@@ -10,6 +10,7 @@ use control_plane::raft::{self, Member};
 use decision::config::Profile;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wire::host::Host;
@@ -75,14 +76,22 @@ fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     log(flags.log_format);
     // One thread each: what one commit wakes is then done and sent together, not by threads that wake
-    // each other for every answer.
+    // each other for every answer; and tokio's runtime of one thread serves its tasks in turn, where that of
+    // many lets some of a thousand connections wait.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let public = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("status-page")
-        .enable_all()
-        .build()?;
-    runtime.block_on(start(flags, public.handle()))
+    let public = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = public.handle().clone();
+    let (ended, until_ended) = oneshot::channel::<()>();
+    let page = std::thread::Builder::new().name("status-page".into()).spawn(move || {
+        // Nothing is ever sent; it ends when the sender is dropped.
+        let _ = public.block_on(until_ended);
+    })?;
+    let outcome = runtime.block_on(start(flags, &handle));
+    drop(ended);
+    if page.join().is_err() {
+        tracing::error!("the status page's thread panicked");
+    }
+    outcome
 }
 
 async fn start(flags: Flags, public: &Handle) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use decision::name::{AgentId, DnsName, ServiceName};
 use decision::records::{Spread, of_service};
 use decision::state::{Placement, Standing, State};
 use decision::time::Time;
-use wire::api::{AgentStatus, MemberStatus, NameStatus, RegionStatus, ServiceStatus, Status};
+use wire::api::{AgentStatus, HostStatus, MemberStatus, NameStatus, RegionStatus, ServiceStatus, Status};
 
 /// What a controller knows of the Raft group that is not in the replicated state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,15 +61,24 @@ pub fn regions(state: &State) -> Vec<RegionStatus> {
 
 /// An agent that is configured and was never heard of is shown too: as away, since ever.
 fn agent(state: &State, id: AgentId) -> AgentStatus {
+    let reported = state.evidence.get(&id).map_or(0, |found| found.len());
     match state.sessions.get(&id) {
         Some(session) => AgentStatus {
             agent: id,
             live: session.live,
             since: session.since,
+            reported,
             dns: session.info.dns.clone(),
             version: session.info.version.clone(),
         },
-        None => AgentStatus { agent: id, live: false, since: Time(0), dns: None, version: String::new() },
+        None => AgentStatus {
+            agent: id,
+            live: false,
+            since: Time(0),
+            reported,
+            dns: None,
+            version: String::new(),
+        },
     }
 }
 
@@ -84,10 +93,25 @@ pub fn services(state: &State) -> Vec<ServiceStatus> {
             epoch: placement.epoch,
             since: placement.since,
             held: state.held.get(name).cloned(),
+            hosts: hosts(state, name, placement),
             names: names(state, name, placement),
         }
     };
     state.services.iter().map(status).collect()
+}
+
+fn hosts(state: &State, service: &ServiceName, placement: &Placement) -> Vec<HostStatus> {
+    let regions = state.config.iter().flat_map(|config| config.hosts(service));
+    let status = |region: &decision::config::Region| {
+        let standing = placement.standing.get(&region.name).cloned().unwrap_or_default();
+        HostStatus {
+            region: region.name.clone(),
+            verdict: standing.verdict,
+            since: standing.since,
+            because: standing.because,
+        }
+    };
+    regions.map(status).collect()
 }
 
 /// What is held of a service in its primary region.

@@ -145,6 +145,8 @@ pub struct AgentStatus {
     pub agent: AgentId,
     pub live: bool,
     pub since: Time,
+    /// How many of its checks it has told the outcome of.
+    pub reported: usize,
     pub dns: Option<String>,
     pub version: String,
 }
@@ -160,7 +162,17 @@ pub struct ServiceStatus {
     pub since: Time,
     /// Why it is not moved though it is not healthy.
     pub held: Option<String>,
+    /// How it is wherever it is hosted, in the order of preference.
+    pub hosts: Vec<HostStatus>,
     pub names: Vec<NameStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    pub region: RegionName,
+    pub verdict: Verdict,
+    pub since: Time,
+    pub because: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decision::config::Config;
+use decision::goal::may_probe;
 use decision::verdict::Verdict;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use wire::api::{Query, Status};
+use wire::api::{AgentStatus, Query, Status};
 use wire::host::Host;
 
 use super::certificates::Certificates;
@@ -281,22 +282,32 @@ async fn configure(client: &Client, wanted: &Config) -> Result<(), Failure> {
     config::apply(client, held.generation, wanted.clone()).await
 }
 
-/// What is not up yet. A service that has moved meanwhile is as ready as one at home.
+/// What is not up yet: from then on a lost region is judged at once, by vantages that have all looked.
+/// A service that has moved meanwhile is as ready as one at home.
 fn missing(status: &Status, wanted: &Config) -> Option<String> {
     for region in &wanted.regions {
         let Some(found) = status.regions.iter().find(|found| found.name == region.name) else {
             return Some(format!("region {}", region.name));
         };
-        let live = found.agents.iter().filter(|agent| agent.live).count();
-        if live < usize::from(region.agents) {
-            return Some(format!("the agent of {}", region.name));
+        if let Some(away) = found.agents.iter().find(|agent| !agent.live) {
+            return Some(format!("agent {}", away.agent));
         }
         if found.verdict != Verdict::Healthy {
             return Some(format!("a healthy {}", region.name));
         }
     }
-    let sick = status.services.iter().find(|service| service.verdict != Verdict::Healthy);
-    sick.map(|service| format!("a healthy {} in {}", service.name, service.primary))
+    let sick = status.services.iter().find_map(|service| {
+        let host = service.hosts.iter().find(|host| host.verdict != Verdict::Healthy)?;
+        Some(format!("a healthy {} in {}", service.name, host.region))
+    });
+    let agents = status.regions.iter().flat_map(|region| &region.agents);
+    sick.or_else(|| agents.filter_map(|agent| unreported(agent, wanted)).next())
+}
+
+fn unreported(found: &AgentStatus, wanted: &Config) -> Option<String> {
+    let checks = wanted.checks.iter().filter(|check| may_probe(&found.agent, check)).count();
+    let missing = checks.saturating_sub(found.reported);
+    (missing > 0).then(|| format!("what agent {} finds of {missing} targets", found.agent))
 }
 
 fn last_lines(log: &Path) -> String {
