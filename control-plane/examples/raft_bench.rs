@@ -69,12 +69,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    // A member as a controller does; the clients too, so that they take little from what is measured.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match args.member {
-        // As a controller does.
-        Some(id) => {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(id, &args))
-        }
-        None => tokio::runtime::Runtime::new()?.block_on(measure(&args)),
+        Some(id) => runtime.block_on(serve(id, &args)),
+        None => runtime.block_on(measure(&args)),
     }
 }
 

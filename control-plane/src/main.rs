@@ -12,7 +12,6 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 use wire::host::Host;
 use wire::identity::Identity;
 use wire::tls::{Credentials, Files};
@@ -51,6 +50,9 @@ struct Flags {
     election_timeout_min_ms: Option<u64>,
     #[arg(long, env = "REGENT_ELECTION_TIMEOUT_MAX_MS")]
     election_timeout_max_ms: Option<u64>,
+    /// What is logged: a level, or TARGET=LEVEL, parted by commas.
+    #[arg(long, env = "REGENT_LOG", default_value = "info,openraft=error,sled=warn")]
+    log: String,
     #[arg(long, env = "REGENT_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
 }
@@ -74,7 +76,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    log(flags.log_format);
+    wire::log::start(&flags.log, matches!(flags.log_format, LogFormat::Json))?;
     // One thread each: what one commit wakes is then done and sent together, not by threads that wake
     // each other for every answer; and tokio's runtime of one thread serves its tasks in turn, where that of
     // many lets some of a thousand connections wait.
@@ -157,17 +159,4 @@ async fn end_on_signal(shutdown: CancellationToken) {
         _ = interrupt.recv() => {}
     }
     shutdown.cancel();
-}
-
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("REGENT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,openraft=error,sled=warn"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
 }

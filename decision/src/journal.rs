@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -120,9 +121,7 @@ impl Entry {
 /// must be left out of the JSON where it has its default.
 fn hash(before: &str, seq: u64, at: Time, by: &str, event: &Event) -> String {
     let body = serde_json::to_vec(&(seq, at, by, event)).expect("an event has only string keys");
-    let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
-    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    nibbles.map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])).collect()
+    HEXLOWER.encode(&Sha256::new().chain_update(before).chain_update(body).finalize())
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use failover::cli::{Cli, run};
-use tracing_subscriber::EnvFilter;
 use wire::host::Host;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("REGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = std::env::var("REGENT_LOG").unwrap_or_else(|_| "warn".to_owned());
+    if let Err(error) = wire::log::start(&filter, false) {
+        eprintln!("failover: {error}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -12,7 +12,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use region_agent::{Settings, probe::Roots};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 use wire::host::Host;
 use wire::tls::{Credentials, Files};
 
@@ -78,7 +77,8 @@ const MOST_BLOCKING: usize = 64;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    let started = init_log(&flags)
+    let started = wire::log::start(&flags.log, flags.log_format == LogFormat::Json)
+        .map_err(anyhow::Error::from)
         .and_then(|()| {
             tokio::runtime::Builder::new_multi_thread()
                 .max_blocking_threads(MOST_BLOCKING)
@@ -124,17 +124,6 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         told.cancel();
     });
     region_agent::run(settings, host, shutdown).await
-}
-
-fn init_log(flags: &Flags) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(&flags.log).with_context(|| format!("--log {:?} is not understood", flags.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match flags.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
 }
 
 /// Each probe under way is a socket, and the usual soft limit of 1,024 is for the days of select().

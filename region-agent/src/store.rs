@@ -6,6 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use decision::goal::Goal;
 use decision::name::AgentId;
 use serde::{Deserialize, Serialize};
@@ -147,8 +148,8 @@ fn parse(octets: &[u8]) -> Result<Goal, String> {
     serde_json::from_slice(body).map_err(|error| format!("its content is not understood: {error}"))
 }
 
-fn digest(octets: &[u8]) -> String {
-    Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect()
+pub(crate) fn digest(octets: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(octets))
 }
 
 fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod host;
 pub mod identity;
 pub mod listen;
+pub mod log;
 pub mod proto;
 pub mod serve;
 pub mod tls;

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// A document's bytes and their strong entity tag (RFC 9110, 8.8.3).
@@ -18,7 +19,7 @@ pub(super) struct Rendered {
 
 impl Rendered {
     pub(super) fn new(body: Vec<u8>) -> Rendered {
-        let hex: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = HEXLOWER.encode(&Sha256::digest(&body)[..16]);
         let etag =
             HeaderValue::from_str(&format!("\"{hex}\"")).expect("hex digits in quotes are a valid header");
         Rendered { body: Bytes::from(body), etag }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use decision::dns::Zone;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::store::digest;
 
 const FILE: &str = "zones.json";
 const BESIDE: &str = "zones.json.new";
@@ -103,10 +104,6 @@ fn parse(octets: &[u8]) -> Result<Stored, String> {
 fn of_zones_alone(zones: Vec<Zone>) -> Stored {
     let listed = zones.iter().map(|zone| zone.generation).max().unwrap_or_default();
     Stored { listed, zones }
-}
-
-fn digest(octets: &[u8]) -> String {
-    Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn at(doing: &str, path: &Path, error: io::Error) -> io::Error {
