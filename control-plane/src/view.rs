@@ -1,5 +1,6 @@
 //! What a controller shows of its state: [`wire::api::Status`] and its parts, as pure functions.
 
+use decision::config::Region;
 use decision::dns::{RecordSet, RecordType};
 use decision::name::{AgentId, DnsName, ServiceName};
 use decision::records::{Spread, of_service};
@@ -41,7 +42,7 @@ pub fn status(state: &State, membership: &Membership) -> Status {
 /// In the configuration's order, which is that of preference.
 pub fn regions(state: &State) -> Vec<RegionStatus> {
     let regions = state.config.iter().flat_map(|config| &config.regions);
-    let status = |region: &decision::config::Region| {
+    let status = |region: &Region| {
         let standing = state.regions.get(&region.name).cloned().unwrap_or_default();
         RegionStatus {
             name: region.name.clone(),
@@ -61,24 +62,14 @@ pub fn regions(state: &State) -> Vec<RegionStatus> {
 
 /// An agent that is configured and was never heard of is shown too: as away, since ever.
 fn agent(state: &State, id: AgentId) -> AgentStatus {
-    let reported = state.evidence.get(&id).map_or(0, |found| found.len());
-    match state.sessions.get(&id) {
-        Some(session) => AgentStatus {
-            agent: id,
-            live: session.live,
-            since: session.since,
-            reported,
-            dns: session.info.dns.clone(),
-            version: session.info.version.clone(),
-        },
-        None => AgentStatus {
-            agent: id,
-            live: false,
-            since: Time(0),
-            reported,
-            dns: None,
-            version: String::new(),
-        },
+    let session = state.sessions.get(&id);
+    AgentStatus {
+        live: session.is_some_and(|session| session.live),
+        since: session.map_or(Time(0), |session| session.since),
+        reported: state.evidence.get(&id).map_or(0, |found| found.len()),
+        dns: session.and_then(|session| session.info.dns.clone()),
+        version: session.map(|session| session.info.version.clone()).unwrap_or_default(),
+        agent: id,
     }
 }
 
@@ -102,7 +93,7 @@ pub fn services(state: &State) -> Vec<ServiceStatus> {
 
 fn hosts(state: &State, service: &ServiceName, placement: &Placement) -> Vec<HostStatus> {
     let regions = state.config.iter().flat_map(|config| config.hosts(service));
-    let status = |region: &decision::config::Region| {
+    let status = |region: &Region| {
         let standing = placement.standing.get(&region.name).cloned().unwrap_or_default();
         HostStatus {
             region: region.name.clone(),

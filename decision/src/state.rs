@@ -81,6 +81,13 @@ impl Default for Standing {
     }
 }
 
+impl Standing {
+    /// Whether nobody has looked yet.
+    pub fn is_unseen(&self) -> bool {
+        self.since == Time(0)
+    }
+}
+
 /// Where a service is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {

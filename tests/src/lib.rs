@@ -183,10 +183,10 @@ impl Cluster {
     }
 
     /// A verb that must succeed.
-    pub fn done(&self, args: &[&str]) -> anyhow::Result<()> {
+    pub fn done(&self, args: &[&str]) -> anyhow::Result<Output> {
         let output = self.failover(args)?;
         ensure!(output.status.success(), "failover {args:?}: {}", text(&output));
-        Ok(())
+        Ok(output)
     }
 
     pub fn failover(&self, args: &[&str]) -> anyhow::Result<Output> {
@@ -196,8 +196,7 @@ impl Cluster {
 
     /// A document of a verb that must succeed.
     pub fn json(&self, args: &[&str]) -> anyhow::Result<Value> {
-        let output = self.failover(&[args, &["-o", "json"]].concat())?;
-        ensure!(output.status.success(), "failover {args:?}: {}", text(&output));
+        let output = self.done(&[args, &["-o", "json"]].concat())?;
         serde_json::from_slice(&output.stdout).with_context(|| text(&output))
     }
 

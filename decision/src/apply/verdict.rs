@@ -50,7 +50,7 @@ pub(super) fn set(
     if before == assessment.verdict {
         return Ok(false);
     }
-    let first = standing.since == Time(0);
+    let first = standing.is_unseen();
     note(standing, &assessment, state.now);
     let primary =
         service.as_ref().and_then(|name| state.services.get(name)).map(|placement| &placement.primary);

@@ -7,7 +7,8 @@ use crate::explain::Explanation;
 use crate::limits;
 use crate::name::RegionName;
 use crate::plan::{Kind, PlanStatus};
-use crate::time::{Human, Time};
+use crate::state::Standing;
+use crate::time::Human;
 
 /// A drained region is left, as its operator asked.
 pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
@@ -42,7 +43,7 @@ pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) ->
 fn unseen<'a>(case: &Case<'a>) -> Option<&'a RegionName> {
     let is_unseen = |region: &&Region| {
         let standing = case.placement.standing.get(&region.name);
-        standing.is_none_or(|standing| standing.since == Time(0))
+        standing.is_none_or(Standing::is_unseen)
             && case.state.has_live_agent(&region.name)
             && !case.state.drained.contains_key(&region.name)
     };

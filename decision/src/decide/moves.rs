@@ -150,7 +150,7 @@ fn open(case: &Case, wanted: Move, why: &mut Explanation) -> Option<Command> {
 /// Told once for each new conclusion, and not before the first look.
 fn hold(case: &Case, why: &Explanation) -> Option<Command> {
     let looked =
-        case.placement.standing.get(&case.placement.primary).is_some_and(|standing| standing.since > Time(0));
+        case.placement.standing.get(&case.placement.primary).is_some_and(|standing| !standing.is_unseen());
     let is_new = case.state.held.get(case.service) != Some(&why.conclusion);
     (looked && is_new).then(|| Command::Hold { explanation: why.clone() })
 }

@@ -300,8 +300,8 @@ fn missing(status: &Status, wanted: &Config) -> Option<String> {
         let host = service.hosts.iter().find(|host| host.verdict != Verdict::Healthy)?;
         Some(format!("a healthy {} in {}", service.name, host.region))
     });
-    let agents = status.regions.iter().flat_map(|region| &region.agents);
-    sick.or_else(|| agents.filter_map(|agent| unreported(agent, wanted)).next())
+    let mut agents = status.regions.iter().flat_map(|region| &region.agents);
+    sick.or_else(|| agents.find_map(|agent| unreported(agent, wanted)))
 }
 
 fn unreported(found: &AgentStatus, wanted: &Config) -> Option<String> {
