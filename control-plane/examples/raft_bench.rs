@@ -141,7 +141,8 @@ impl tonic::server::UnaryService<Put> for Bench {
     fn call(&mut self, request: Request<Put>) -> Self::Future {
         let node = self.0.clone();
         Box::pin(async move {
-            let text = String::from_utf8_lossy(&request.into_inner().value).into_owned();
+            let text = String::from_utf8(request.into_inner().value)
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
             let stamped = Stamped { at: Time(1), by: "bench".into(), command: Command::Note { text } };
             match node.propose(stamped, Duration::from_secs(10)).await {
                 Ok(_) => Ok(Response::new(Done {})),

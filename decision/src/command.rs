@@ -21,7 +21,7 @@ pub struct Stamped {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "command")]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Applied in order, in one log entry; each is answered for itself.
     Batch {

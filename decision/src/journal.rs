@@ -4,20 +4,21 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::event::Event;
+use crate::hash::Hash;
 use crate::time::Time;
 
 /// Older entries are dropped; the chain goes on from the hash of the last one dropped.
 pub const KEPT_ENTRIES: usize = 10_000;
+/// Room for most entries, in bytes.
+const BODY_TYPICAL: usize = 512;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journal {
     /// Hash of the entry before the first one kept.
-    anchor: String,
+    anchor: Hash,
     entries: VecDeque<Arc<Entry>>,
     next_seq: u64,
     /// See [`Journal::muted`].
@@ -32,8 +33,8 @@ pub struct Entry {
     /// Who caused it: a controller, an agent, an operator, as its certificate names it.
     pub by: String,
     pub event: Event,
-    /// SHA-256, in hex, over the hash before and this entry's JSON without this field.
-    pub hash: String,
+    /// Over the octets of the hash before and this entry's JSON, an array of the fields above.
+    pub hash: Hash,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +45,7 @@ pub struct BrokenChain {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { anchor: "0".repeat(64), entries: VecDeque::new(), next_seq: 1, is_muted: false }
+        Self { anchor: Hash::default(), entries: VecDeque::new(), next_seq: 1, is_muted: false }
     }
 }
 
@@ -52,12 +53,7 @@ impl Journal {
     /// One that counts on and keeps nothing, for a copy of the state that is thought with and
     /// thrown away: hashing is most of what an entry costs.
     pub(crate) fn muted(&self) -> Self {
-        Self {
-            anchor: self.head().to_owned(),
-            entries: VecDeque::new(),
-            next_seq: self.next_seq,
-            is_muted: true,
-        }
+        Self { anchor: self.head(), entries: VecDeque::new(), next_seq: self.next_seq, is_muted: true }
     }
 
     pub fn append(&mut self, at: Time, by: &str, event: Event) -> u64 {
@@ -72,14 +68,14 @@ impl Journal {
         if self.entries.len() > KEPT_ENTRIES
             && let Some(dropped) = self.entries.pop_front()
         {
-            self.anchor.clone_from(&dropped.hash);
+            self.anchor = dropped.hash;
         }
         seq
     }
 
     /// Hash of the newest entry.
-    pub fn head(&self) -> &str {
-        self.entries.back().map_or(&self.anchor, |entry| &entry.hash)
+    pub fn head(&self) -> Hash {
+        self.entries.back().map_or(self.anchor, |entry| entry.hash)
     }
 
     pub fn last_seq(&self) -> u64 {
@@ -97,14 +93,14 @@ impl Journal {
     }
 
     pub fn verify(&self) -> Result<(), BrokenChain> {
-        let mut before = &self.anchor;
+        let mut before = self.anchor;
         let first = self.next_seq - self.entries.len() as u64;
         for (entry, seq) in self.entries.iter().zip(first..) {
             let expected = hash(before, entry.seq, entry.at, &entry.by, &entry.event);
             if entry.seq != seq || entry.hash != expected {
                 return Err(BrokenChain { seq });
             }
-            before = &entry.hash;
+            before = entry.hash;
         }
         Ok(())
     }
@@ -112,16 +108,17 @@ impl Journal {
 
 impl Entry {
     /// The hash that this entry must have when it follows one of the hash `before`.
-    pub(crate) fn hash_after(before: &str, entry: &Entry) -> String {
+    pub(crate) fn hash_after(before: Hash, entry: &Entry) -> Hash {
         hash(before, entry.seq, entry.at, &entry.by, &entry.event)
     }
 }
 
 /// Over the JSON of an event, which all members must write alike: a field added to one later
 /// must be left out of the JSON where it has its default.
-fn hash(before: &str, seq: u64, at: Time, by: &str, event: &Event) -> String {
-    let body = serde_json::to_vec(&(seq, at, by, event)).expect("an event has only string keys");
-    HEXLOWER.encode(&Sha256::new().chain_update(before).chain_update(body).finalize())
+fn hash(before: Hash, seq: u64, at: Time, by: &str, event: &Event) -> Hash {
+    let mut body = Vec::with_capacity(BODY_TYPICAL);
+    serde_json::to_writer(&mut body, &(seq, at, by, event)).expect("an event has only string keys");
+    before.chain(&body)
 }
 
 #[cfg(test)]

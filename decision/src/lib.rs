@@ -11,6 +11,7 @@ pub mod event;
 pub mod evidence;
 pub mod explain;
 pub mod goal;
+pub mod hash;
 pub mod incident;
 pub mod invariant;
 pub mod journal;

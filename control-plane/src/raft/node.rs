@@ -188,13 +188,15 @@ impl Node {
     pub fn quorum_silent(&self) -> Option<Duration> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        if metrics.current_leader != Some(self.id())
-            || metrics.membership_config.membership().voter_ids().count() < 2
-        {
+        if metrics.current_leader != Some(self.id()) {
             return None;
         }
         let silent = metrics.last_quorum_acked.as_ref()?.elapsed();
-        (silent > self.settings.quorum_patience()).then_some(silent)
+        if silent <= self.settings.quorum_patience() {
+            return None;
+        }
+        let is_alone = metrics.membership_config.membership().voter_ids().count() < 2;
+        (!is_alone).then_some(silent)
     }
 
     /// The state, after this leader proved by a quorum round begun now that it still leads (ReadIndex,

@@ -10,11 +10,11 @@ pub(super) fn check(before: &State, after: &State, found: &mut Found) {
         format!("something acted at index {} without an entry after {was}", after.index)
     });
     // Only what is new can have broken it; a whole verification costs tens of milliseconds.
-    let mut head = before.journal.head().to_owned();
+    let mut head = before.journal.head();
     for (entry, seq) in after.journal.after(was).zip(was + 1..) {
-        let follows = entry.seq == seq && entry.hash == Entry::hash_after(&head, entry);
+        let follows = entry.seq == seq && entry.hash == Entry::hash_after(head, entry);
         found.unless(follows, "S8", || format!("journal entry {seq} does not follow from the one before"));
-        head.clone_from(&entry.hash);
+        head = entry.hash;
     }
     found.unless(head == after.journal.head(), "S8", || "the journal's head is not its newest entry".into());
 }

@@ -38,6 +38,6 @@ pub async fn journal(client: &Client, format: Format, args: JournalArgs) -> Outc
 }
 
 fn line(entry: &Entry, wide: bool) -> String {
-    let hash = if wide { format!("  {}", &entry.hash[..12.min(entry.hash.len())]) } else { String::new() };
+    let hash = if wide { format!("  {:.12}", entry.hash.to_string()) } else { String::new() };
     format!("{:>6}  {}  {:<28}  {}{hash}\n", entry.seq, rfc3339(entry.at), entry.by, entry.event)
 }
