@@ -9,6 +9,9 @@ mod data_dir;
 mod disk;
 mod error;
 mod frames;
+/// For `fuzz/` and tests only.
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod log_store;
 mod members;
 mod memory_disk;

@@ -1,0 +1,184 @@
+//! The entry of the fuzz target, which a seeded test calls too: what agents, controllers and the disk
+//! may hand in, decoded.
+
+use std::io;
+
+use bytes::Bytes;
+use openraft::EntryPayload;
+use prost::Message;
+use wire::agent::{FromAgent, ToAgent};
+use wire::proto::regent::raft::v1 as raft;
+use wire::proto::regent::v1 as pb;
+
+use super::disk::{Disk, Op, Table};
+use super::memory_disk::MemoryDisk;
+use super::types::Entry;
+use super::{convert, frames};
+
+/// The decoders; `octets` says by its first which of them reads the rest.
+const DECODERS: [fn(&[u8]); 5] = [from_agent, to_agent, append, appended, frame];
+
+/// Decodes `octets`.
+///
+/// # Panics
+/// Where what was read is not written back as what reads the same.
+pub fn message(octets: &[u8]) {
+    if let Some((which, rest)) = octets.split_first() {
+        DECODERS[usize::from(*which) % DECODERS.len()](rest);
+    }
+}
+
+fn from_agent(octets: &[u8]) {
+    let read = |octets: &[u8]| FromAgent::try_from(pb::AgentMessage::decode(octets).ok()?).ok();
+    if let Some(message) = read(octets) {
+        let written = pb::AgentMessage::from(message.clone()).encode_to_vec();
+        assert_eq!(read(&written), Some(message));
+    }
+}
+
+fn to_agent(octets: &[u8]) {
+    let read = |octets: &[u8]| ToAgent::try_from(pb::ControllerMessage::decode(octets).ok()?).ok();
+    if let Some(message) = read(octets) {
+        let written = pb::ControllerMessage::from(message.clone()).encode_to_vec();
+        assert_eq!(read(&written), Some(message));
+    }
+}
+
+fn append(octets: &[u8]) {
+    let read = |octets: &[u8]| convert::read_append(&raft::AppendRequest::decode(octets).ok()?).ok();
+    if let Some(request) = read(octets) {
+        let written = convert::append(&request).encode_to_vec();
+        let again = read(&written).expect("own requests decode");
+        assert_eq!(convert::append(&again).encode_to_vec(), written);
+        assert!(request.entries.iter().zip(&again.entries).all(|(one, other)| same(one, other)));
+    }
+}
+
+/// As far as it is decided here: members are openraft's to read.
+fn same(one: &Entry, other: &Entry) -> bool {
+    let command = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(proposal) => Some(proposal.clone()),
+        _ => None,
+    };
+    one.log_id == other.log_id && command(one) == command(other)
+}
+
+fn appended(octets: &[u8]) {
+    let read = |octets: &[u8]| convert::read_appended(&raft::AppendResponse::decode(octets).ok()?).ok();
+    if let Some(result) = read(octets) {
+        let written = convert::appended(&result).encode_to_vec();
+        let again = read(&written).expect("own answers decode");
+        assert_eq!(convert::appended(&again).encode_to_vec(), written);
+    }
+}
+
+fn frame(octets: &[u8]) {
+    if let Ok(indexes) = entries_on_disk(octets) {
+        assert!(indexes.is_sorted(), "{indexes:?} are out of order");
+    }
+}
+
+/// Of a log of two values, the first as long as the first octet says; the second is another part of the
+/// same frame when the first says that more follow.
+fn entries_on_disk(octets: &[u8]) -> io::Result<Vec<u64>> {
+    let Some((len, values)) = octets.split_first() else { return Ok(Vec::new()) };
+    let (first, second) = values.split_at(values.len().min(usize::from(*len)));
+    let more = first.first() == Some(&1);
+    let key = |index: u64, part: u16| [&index.to_be_bytes()[..], &part.to_be_bytes()].concat();
+    let put = |key: Vec<u8>, value: &[u8]| Op::Put(Table::Log, key, value.to_vec());
+    let disk = MemoryDisk::default();
+    disk.write(vec![put(key(0, 0), first)])?;
+    if !second.is_empty() {
+        disk.write(vec![put(if more { key(0, 1) } else { key(1, 0) }, second)])?;
+    }
+    let mut indexes = Vec::new();
+    frames::read(&disk, 0, u64::MAX, usize::MAX, |entry, _| {
+        indexes.push(entry.log_id.index);
+        Ok(())
+    })?;
+    Ok(indexes)
+}
+
+/// Honest ones, for a fuzzer or a test to begin with.
+pub fn samples() -> Vec<Vec<u8>> {
+    let id = raft::LogId { term: 3, member: 2, index: 0 };
+    let vote = raft::Ballot { term: 3, member: 2, committed: true };
+    let note = br#"{"at":7,"by":"operator/ann","command":{"note":{"text":"x"}}}"#;
+    let payload = Some(raft::entry::Payload::Command(Bytes::from_static(note)));
+    let entry = raft::Entry { id: Some(id), payload };
+    let append = raft::AppendRequest {
+        vote: Some(vote),
+        previous: Some(id),
+        entries: vec![entry.clone(), raft::Entry { id: Some(id), payload: None }],
+        leader_commit: Some(id),
+    };
+    let matched = raft::append_response::Matched { last: Some(id) };
+    let appended = raft::AppendResponse { result: Some(raft::append_response::Result::Matched(matched)) };
+    let finding = pb::Finding { check: "eu/1".into(), condition: 2, age_ms: 1_500, reason: "refused".into() };
+    let messages = [
+        pb::agent_message::Message::Hello(pb::Hello { agent: "eu/1".into(), ..Default::default() }),
+        pb::agent_message::Message::Evidence(pb::Evidence { findings: vec![finding] }),
+        pb::agent_message::Message::Step(pb::StepReport { step: 2, result: 1, ..Default::default() }),
+    ];
+    let mut samples: Vec<Vec<u8>> = messages
+        .into_iter()
+        .map(|message| tagged(0, &pb::AgentMessage { message: Some(message) }.encode_to_vec()))
+        .collect();
+    let ack = pb::controller_message::Message::Step(pb::StepAck { plan: 1, step: 2, attempt: 3 });
+    samples.push(tagged(1, &pb::ControllerMessage { message: Some(ack) }.encode_to_vec()));
+    samples.push(tagged(2, &append.encode_to_vec()));
+    samples.push(tagged(3, &appended.encode_to_vec()));
+    let frame = entry.encode_length_delimited_to_vec();
+    let (half, rest) = frame.split_at(frame.len() / 2);
+    samples.push(tagged(4, &[&[u8::MAX, 0], &frame[..]].concat()));
+    samples.push(tagged(4, &[&[half.len() as u8 + 1, 1], half, &[0], rest].concat()));
+    samples
+}
+
+fn tagged(which: u8, octets: &[u8]) -> Vec<u8> {
+    [&[which], octets].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    /// Each sample must be read, or damage to it would try nothing.
+    #[test]
+    fn honest_messages_are_read() {
+        for sample in samples() {
+            let (which, rest) = sample.split_first().unwrap();
+            let is_read = match which {
+                0 => pb::AgentMessage::decode(rest).is_ok_and(|m| FromAgent::try_from(m).is_ok()),
+                1 => pb::ControllerMessage::decode(rest).is_ok_and(|m| ToAgent::try_from(m).is_ok()),
+                2 => convert::read_append(&raft::AppendRequest::decode(rest).unwrap()).is_ok(),
+                3 => convert::read_appended(&raft::AppendResponse::decode(rest).unwrap()).is_ok(),
+                _ => entries_on_disk(rest).is_ok_and(|indexes| indexes == [0]),
+            };
+            assert!(is_read, "{sample:?}");
+            message(&sample);
+        }
+    }
+
+    /// The same entry as `fuzz/`, on honest messages with random damage and on random octets.
+    #[test]
+    fn damaged_messages_are_errors_or_read_as_they_are_written() {
+        let mut random = StdRng::seed_from_u64(0x5eed);
+        let samples = samples();
+        for _ in 0..40_000 {
+            let mut damaged = samples[random.random_range(0..samples.len())].clone();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..damaged.len());
+                match random.random_range(0..3) {
+                    0 => damaged[at] = random.random(),
+                    1 => damaged.insert(at, random.random()),
+                    _ if damaged.len() > 1 => drop(damaged.remove(at)),
+                    _ => {}
+                }
+            }
+            message(&damaged);
+        }
+    }
+}
