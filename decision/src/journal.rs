@@ -96,8 +96,7 @@ impl Journal {
         let mut before = self.anchor;
         let first = self.next_seq - self.entries.len() as u64;
         for (entry, seq) in self.entries.iter().zip(first..) {
-            let expected = hash(before, entry.seq, entry.at, &entry.by, &entry.event);
-            if entry.seq != seq || entry.hash != expected {
+            if entry.seq != seq || entry.hash != Entry::hash_after(before, entry) {
                 return Err(BrokenChain { seq });
             }
             before = entry.hash;

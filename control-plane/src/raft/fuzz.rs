@@ -12,46 +12,54 @@ use wire::proto::regent::v1 as pb;
 
 use super::disk::{Disk, Op, Table};
 use super::memory_disk::MemoryDisk;
-use super::types::Entry;
+use super::types::{Entry, TypeConfig};
 use super::{convert, frames};
 
-/// The decoders; `octets` says by its first which of them reads the rest.
-const DECODERS: [fn(&[u8]); 5] = [from_agent, to_agent, append, appended, frame];
+type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
 
-/// Decodes `octets`.
+/// The decoders; `octets` says by its first which of them reads the rest.
+const DECODERS: [fn(&[u8]) -> bool; 5] = [from_agent, to_agent, append, appended, frame];
+
+/// Whether `octets` can be read.
 ///
 /// # Panics
 /// Where what was read is not written back as what reads the same.
-pub fn message(octets: &[u8]) {
-    if let Some((which, rest)) = octets.split_first() {
-        DECODERS[usize::from(*which) % DECODERS.len()](rest);
-    }
+pub fn message(octets: &[u8]) -> bool {
+    octets.split_first().is_some_and(|(which, rest)| DECODERS[usize::from(*which) % DECODERS.len()](rest))
 }
 
-fn from_agent(octets: &[u8]) {
+/// What was read, and what is read of it once it was written.
+fn twice<T>(
+    octets: &[u8],
+    read: impl Fn(&[u8]) -> Option<T>,
+    write: impl Fn(&T) -> Vec<u8>,
+) -> Option<(T, T)> {
+    let found = read(octets)?;
+    let written = write(&found);
+    let again = read(&written).expect("what was written can be read");
+    assert_eq!(write(&again), written);
+    Some((found, again))
+}
+
+fn from_agent(octets: &[u8]) -> bool {
     let read = |octets: &[u8]| FromAgent::try_from(pb::AgentMessage::decode(octets).ok()?).ok();
-    if let Some(message) = read(octets) {
-        let written = pb::AgentMessage::from(message.clone()).encode_to_vec();
-        assert_eq!(read(&written), Some(message));
-    }
+    let write = |message: &FromAgent| pb::AgentMessage::from(message.clone()).encode_to_vec();
+    twice(octets, read, write).inspect(|(found, again)| assert_eq!(found, again)).is_some()
 }
 
-fn to_agent(octets: &[u8]) {
+fn to_agent(octets: &[u8]) -> bool {
     let read = |octets: &[u8]| ToAgent::try_from(pb::ControllerMessage::decode(octets).ok()?).ok();
-    if let Some(message) = read(octets) {
-        let written = pb::ControllerMessage::from(message.clone()).encode_to_vec();
-        assert_eq!(read(&written), Some(message));
-    }
+    let write = |message: &ToAgent| pb::ControllerMessage::from(message.clone()).encode_to_vec();
+    twice(octets, read, write).inspect(|(found, again)| assert_eq!(found, again)).is_some()
 }
 
-fn append(octets: &[u8]) {
+fn append(octets: &[u8]) -> bool {
     let read = |octets: &[u8]| convert::read_append(&raft::AppendRequest::decode(octets).ok()?).ok();
-    if let Some(request) = read(octets) {
-        let written = convert::append(&request).encode_to_vec();
-        let again = read(&written).expect("own requests decode");
-        assert_eq!(convert::append(&again).encode_to_vec(), written);
-        assert!(request.entries.iter().zip(&again.entries).all(|(one, other)| same(one, other)));
-    }
+    let requests = twice(octets, read, |request| convert::append(request).encode_to_vec());
+    let are_same = |(found, again): &(AppendRequest, AppendRequest)| {
+        assert!(found.entries.iter().zip(&again.entries).all(|(one, other)| same(one, other)));
+    };
+    requests.inspect(are_same).is_some()
 }
 
 /// As far as it is decided here: members are openraft's to read.
@@ -63,19 +71,14 @@ fn same(one: &Entry, other: &Entry) -> bool {
     one.log_id == other.log_id && command(one) == command(other)
 }
 
-fn appended(octets: &[u8]) {
+fn appended(octets: &[u8]) -> bool {
     let read = |octets: &[u8]| convert::read_appended(&raft::AppendResponse::decode(octets).ok()?).ok();
-    if let Some(result) = read(octets) {
-        let written = convert::appended(&result).encode_to_vec();
-        let again = read(&written).expect("own answers decode");
-        assert_eq!(convert::appended(&again).encode_to_vec(), written);
-    }
+    twice(octets, read, |result| convert::appended(result).encode_to_vec()).is_some()
 }
 
-fn frame(octets: &[u8]) {
-    if let Ok(indexes) = entries_on_disk(octets) {
-        assert!(indexes.is_sorted(), "{indexes:?} are out of order");
-    }
+fn frame(octets: &[u8]) -> bool {
+    let is_sorted = |indexes: &Vec<u64>| assert!(indexes.is_sorted(), "{indexes:?} are out of order");
+    entries_on_disk(octets).inspect(is_sorted).is_ok()
 }
 
 /// Of a log of two values, the first as long as the first octet says; the second is another part of the
@@ -149,16 +152,10 @@ mod tests {
     #[test]
     fn honest_messages_are_read() {
         for sample in samples() {
-            let (which, rest) = sample.split_first().unwrap();
-            let is_read = match which {
-                0 => pb::AgentMessage::decode(rest).is_ok_and(|m| FromAgent::try_from(m).is_ok()),
-                1 => pb::ControllerMessage::decode(rest).is_ok_and(|m| ToAgent::try_from(m).is_ok()),
-                2 => convert::read_append(&raft::AppendRequest::decode(rest).unwrap()).is_ok(),
-                3 => convert::read_appended(&raft::AppendResponse::decode(rest).unwrap()).is_ok(),
-                _ => entries_on_disk(rest).is_ok_and(|indexes| indexes == [0]),
-            };
-            assert!(is_read, "{sample:?}");
-            message(&sample);
+            assert!(message(&sample), "{sample:?}");
+            if let [4, log @ ..] = &sample[..] {
+                assert_eq!(entries_on_disk(log).unwrap(), [0]);
+            }
         }
     }
 

@@ -195,8 +195,8 @@ impl Node {
         if silent <= self.settings.quorum_patience() {
             return None;
         }
-        let is_alone = metrics.membership_config.membership().voter_ids().count() < 2;
-        (!is_alone).then_some(silent)
+        let voters = metrics.membership_config.membership().voter_ids().count();
+        (voters > 1).then_some(silent)
     }
 
     /// The state, after this leader proved by a quorum round begun now that it still leads (ReadIndex,
