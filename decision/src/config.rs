@@ -2,6 +2,7 @@
 //! It is replicated through the log; how it is written in YAML is not this crate's business.
 
 pub mod check;
+mod database;
 pub mod place;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::database::{Database, Engine, Instance, LeaseTimings, Login, MaxDataLoss, Mode};
 use crate::dns::RecordType;
 use crate::name::{CheckId, DnsName, RegionName, ServiceName};
 use crate::time::ms;
@@ -50,6 +52,8 @@ pub struct Service {
     /// A region with less is no target.
     pub min_capacity_percent: u8,
     pub dns: Vec<DnsRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
 }
 
 /// A class of services and its objective.

@@ -211,6 +211,7 @@ fn service(name: &str, regions: &[&str]) -> Service {
         tier: Tier { name: "gold".into(), rto: Duration::from_secs(60), rpo: Duration::from_secs(1) },
         jurisdictions: Vec::new(),
         min_capacity_percent: 0,
+        database: None,
         dns: vec![DnsRecord {
             name: format!("{name}.example.test").as_str().into(),
             zone: "example.test".into(),

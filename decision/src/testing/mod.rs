@@ -89,7 +89,13 @@ pub fn add_service(config: &mut Config, name: &str) {
         routing: Routing::Primary,
     };
     let tier = Tier { name: "standard".into(), rto: secs(300), rpo: secs(60) };
-    let service = Service { tier, jurisdictions: Vec::new(), min_capacity_percent: 0, dns: vec![record] };
+    let service = Service {
+        tier,
+        jurisdictions: Vec::new(),
+        min_capacity_percent: 0,
+        dns: vec![record],
+        database: None,
+    };
     config.services.insert(name.into(), service);
 }
 

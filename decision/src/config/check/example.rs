@@ -66,6 +66,7 @@ fn service(names: &[&str]) -> Service {
         },
         jurisdictions: Vec::new(),
         min_capacity_percent: 0,
+        database: None,
         dns: vec![DnsRecord {
             name: "app.example.test".into(),
             zone: "example.test".into(),

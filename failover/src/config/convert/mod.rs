@@ -141,6 +141,7 @@ pub(super) fn convert(file: model::File, profile: Option<Profile>) -> Converted 
                 jurisdictions: service.jurisdictions.map(|many| many.0).unwrap_or_default(),
                 min_capacity_percent: service.min_capacity.map_or(0, |percent| percent.0),
                 dns,
+                database: None,
             },
         );
     }
