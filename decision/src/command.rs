@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::database::{InstanceReport, Position};
 use crate::evidence::Finding;
 use crate::explain::Explanation;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -78,6 +79,29 @@ pub enum Command {
     EndPlan {
         plan: PlanId,
         status: PlanStatus,
+    },
+    /// An agent tells of the instance of its own region.
+    ReportInstance {
+        agent: AgentId,
+        service: ServiceName,
+        report: InstanceReport,
+    },
+    /// Its agent says that the instance has ended, so that nobody need wait for the lease.
+    ReleaseLease {
+        agent: AgentId,
+        service: ServiceName,
+        epoch: Epoch,
+        /// What it acknowledged at most, when it was shut down in order.
+        clean: Option<Position>,
+        last_known: Option<Position>,
+        why: String,
+    },
+    /// The leader last heard of the holder at `heard`, and the lease has surely expired since.
+    ExpireLease {
+        service: ServiceName,
+        epoch: Epoch,
+        heard: Time,
+        position: Option<Position>,
     },
     Pause {
         why: String,

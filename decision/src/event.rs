@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::database::{InstanceRole, Vacancy};
 use crate::dns::RecordSet;
 use crate::evidence::Condition;
 use crate::explain::Explanation;
 use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
-use crate::plan::{Plan, PlanId, PlanStatus, StepId, StepResult};
+use crate::plan::{Epoch, Plan, PlanId, PlanStatus, StepId, StepResult};
 use crate::verdict::{Assessment, Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,24 @@ pub enum Event {
     PlanEnded {
         plan: PlanId,
         status: PlanStatus,
+    },
+    /// Nobody may write any more.
+    LeaseEnded {
+        service: ServiceName,
+        epoch: Epoch,
+        vacancy: Vacancy,
+    },
+    LeaseGranted {
+        service: ServiceName,
+        epoch: Epoch,
+        region: RegionName,
+    },
+    /// An instance is something else than before.
+    InstanceChanged {
+        service: ServiceName,
+        region: RegionName,
+        role: InstanceRole,
+        problem: Option<String>,
     },
     AutomationPaused {
         why: String,
@@ -128,6 +147,19 @@ impl fmt::Display for Event {
                 PlanStatus::Cancelled(why) => write!(f, "{plan}: cancelled: {why}"),
                 status => write!(f, "{plan}: {}", format!("{status:?}").to_lowercase()),
             },
+            Event::LeaseEnded { service, epoch, vacancy } => {
+                write!(f, "{service}: the lease of epoch {epoch} is over: {}", vacancy.why)
+            }
+            Event::LeaseGranted { service, epoch, region } => {
+                write!(f, "{service}: {region} may take writes at epoch {epoch}")
+            }
+            Event::InstanceChanged { service, region, role, problem } => {
+                write!(f, "{service}: the instance in {region} is {role}")?;
+                match problem {
+                    Some(problem) => write!(f, ": {problem}"),
+                    None => Ok(()),
+                }
+            }
             Event::AutomationPaused { why } => write!(f, "automation paused: {why}"),
             Event::AutomationResumed => f.write_str("automation resumed"),
             Event::RegionDrained { region, why } => write!(f, "region {region} drained: {why}"),

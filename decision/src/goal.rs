@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Check, Probe};
+use crate::config::{Check, Database, Probe};
+use crate::database::{Ownership, Position};
 use crate::dns::Zone;
-use crate::name::{AgentId, CheckId, ServiceName};
-use crate::plan::{Action, Epoch, Executor, PlanId, PlanStatus, StepId, StepStatus};
+use crate::name::{AgentId, CheckId, RegionName, ServiceName};
+use crate::plan::{Action, Epoch, Executor, PlanId, PlanStatus, Step, StepId, StepStatus};
 use crate::state::State;
 use crate::time::ms;
 
@@ -22,6 +23,46 @@ pub struct Goal {
     pub checks: Vec<Check>,
     pub zones: Vec<Zone>,
     pub assignments: Vec<Assignment>,
+    #[serde(default)]
+    pub databases: Vec<DatabaseGoal>,
+}
+
+/// What the instance of this agent's region should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseGoal {
+    pub service: ServiceName,
+    pub wished: Database,
+    /// An instance of another one is foreign; none: whatever is there is adopted, or a new one made.
+    pub system: Option<String>,
+    /// Of the ownership that is now; an agent refuses one older than it holds (S2).
+    pub epoch: Epoch,
+    pub role: DatabaseRole,
+    /// Who may take writes, wherever that is.
+    pub writer: Option<RegionName>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "role")]
+pub enum DatabaseRole {
+    /// Take writes, under a lease of this epoch.
+    Primary {
+        /// Whoever said that it was ready to succeed this epoch may count its first lease from then.
+        previous: Epoch,
+        /// Not before it has this much (S3).
+        at_least: Option<Position>,
+    },
+    Replica {
+        of: RegionName,
+        /// A planned move to it is under way: say when it follows closely.
+        heir: bool,
+    },
+    /// End the writes and the instance, and give the lease back.
+    Yield {
+        /// In order: everything acknowledged is with this one first.
+        to: Option<RegionName>,
+    },
+    /// Nobody may write: come to rest and say where it stands.
+    Rest,
 }
 
 /// A step that this agent is to carry out.
@@ -46,7 +87,8 @@ impl Goal {
             && self.heartbeat == other.heartbeat
             && self.checks == other.checks
             && self.zones == other.zones
-            && self.assignments == other.assignments;
+            && self.assignments == other.assignments
+            && self.databases == other.databases;
         !same
     }
 }
@@ -61,7 +103,49 @@ pub fn of_agent(state: &State, agent: &AgentId) -> Goal {
         checks,
         zones: state.zones.values().cloned().collect(),
         assignments: assignments(state, agent),
+        databases: databases(state, agent),
     }
+}
+
+/// The first agent of a region runs its instances.
+fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
+    if agent.ordinal != 1 {
+        return Vec::new();
+    }
+    let of_service = |service: &ServiceName| {
+        let (wished, held) = state.database(service)?;
+        wished.instances.get(&agent.region)?;
+        Some(DatabaseGoal {
+            service: service.clone(),
+            wished: wished.clone(),
+            system: held.system.clone(),
+            epoch: held.epoch,
+            role: role(state, service, held, &agent.region),
+            writer: held.holder().cloned(),
+        })
+    };
+    state.databases.keys().filter_map(of_service).collect()
+}
+
+fn role(state: &State, service: &ServiceName, held: &Ownership, region: &RegionName) -> DatabaseRole {
+    let Some(holder) = held.holder() else { return DatabaseRole::Rest };
+    if holder != region {
+        let heir = is_heir(state, service, region);
+        return DatabaseRole::Replica { of: holder.clone(), heir };
+    }
+    match state.fencing(service, region) {
+        Some(fencing) => DatabaseRole::Yield { to: fencing.lossless.then(|| fencing.heir.clone()) },
+        None => DatabaseRole::Primary { previous: held.previous, at_least: held.at_least },
+    }
+}
+
+/// Whether a running plan means to promote it.
+fn is_heir(state: &State, service: &ServiceName, region: &RegionName) -> bool {
+    let running = state.open_plan(service).filter(|record| record.status == PlanStatus::Running);
+    running.is_some_and(|record| {
+        let promotes = |step: &Step| matches!(&step.action, Action::Promote { region: of } if of == region);
+        record.plan.steps.iter().any(|step| promotes(step) && !record.steps.contains_key(&step.id))
+    })
 }
 
 /// A command is run by the region's own agents only.

@@ -5,6 +5,7 @@
 mod apply;
 pub mod command;
 pub mod config;
+pub mod database;
 pub mod decide;
 pub mod dns;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod incident;
 pub mod invariant;
 pub mod journal;
 pub mod limits;
+pub mod lsn;
 pub mod name;
 pub mod plan;
 pub mod records;

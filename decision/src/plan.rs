@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::DnsProvider;
+use crate::database::Loss;
 use crate::dns::RecordSet;
 use crate::name::{CheckId, DnsName, RegionName, ServiceName};
 use crate::time::{Time, ms};
@@ -58,12 +59,14 @@ pub enum Kind {
     Restore,
     /// Nothing moves: DNS servers of others are made to say where the service is.
     Publish,
+    /// The database gets a primary again where it was, or its first one.
+    Recover,
 }
 
 impl Kind {
-    /// Whether it changes the primary; else it changes the weighted records only.
+    /// Whether it may change the primary, or who writes; else it changes the weighted records only.
     pub fn moves_primary(self) -> bool {
-        matches!(self, Kind::Failover | Kind::Switchover | Kind::Failback)
+        matches!(self, Kind::Failover | Kind::Switchover | Kind::Failback | Kind::Recover)
     }
 }
 
@@ -76,6 +79,7 @@ impl fmt::Display for Kind {
             Kind::Withdraw => "withdraw",
             Kind::Restore => "restore",
             Kind::Publish => "publish",
+            Kind::Recover => "recover",
         })
     }
 }
@@ -101,6 +105,12 @@ pub struct Plan {
     pub needs_approval: bool,
     pub reason: String,
     pub steps: Vec<Step>,
+    /// Of the database, if it is promoted; none where nothing may be lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// A person has seen the loss and wants it so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepts_loss: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +131,11 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum Action {
+    /// The instance in this region writes no more: it hands its lease back, or the lease surely
+    /// expires. Lossless: it is shut down in order once the target has everything.
+    Fence { region: RegionName, lossless: bool },
+    /// The instance in this region is granted the lease, and takes writes.
+    Promote { region: RegionName },
     /// Replace these record sets. In the embedded zone the step's result is already the zone.
     ShiftDns { zone: DnsName, provider: DnsProvider, set: Vec<RecordSet> },
     /// Let a stage of a gradual shift settle.
@@ -137,6 +152,9 @@ pub enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Action::Fence { region, lossless: true } => write!(f, "end writes in {region} without loss"),
+            Action::Fence { region, lossless: false } => write!(f, "fence the database in {region}"),
+            Action::Promote { region } => write!(f, "promote the database in {region}"),
             Action::ShiftDns { zone, set, .. } => {
                 write!(f, "shift DNS in {zone}: ")?;
                 for (n, record) in set.iter().enumerate() {

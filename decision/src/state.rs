@@ -7,13 +7,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::command::AgentInfo;
-use crate::config::Config;
+use crate::config::{Config, Database};
+use crate::database::Ownership;
 use crate::dns::Zone;
 use crate::evidence::Evidence;
 use crate::incident::Incident;
 use crate::journal::Journal;
 use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
-use crate::plan::{Epoch, Kind, PlanId, PlanRecord};
+use crate::plan::{Action, Epoch, Kind, PlanId, PlanRecord, PlanStatus, StepStatus};
 use crate::time::Time;
 use crate::verdict::Verdict;
 
@@ -33,6 +34,9 @@ pub struct State {
     /// Epochs of services that left the configuration, so that none falls when one comes back (S2).
     #[serde(default)]
     pub retired: BTreeMap<ServiceName, Epoch>,
+    /// Of the services that have a database.
+    #[serde(default)]
+    pub databases: BTreeMap<ServiceName, Ownership>,
     pub zones: BTreeMap<DnsName, Zone>,
     /// The highest generation any zone ever had, so that none falls when a zone comes back (S2).
     #[serde(default)]
@@ -106,6 +110,14 @@ pub struct Placement {
     pub standing: BTreeMap<RegionName, Standing>,
 }
 
+/// A fence that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fencing<'a> {
+    /// It shuts down in order, and its lease goes on until it has.
+    pub lossless: bool,
+    pub heir: &'a RegionName,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
     /// When it took effect.
@@ -134,6 +146,25 @@ impl State {
 
     pub fn open_plan(&self, service: &ServiceName) -> Option<&PlanRecord> {
         self.plans.values().rev().find(|record| record.is_open() && record.plan.service == *service)
+    }
+
+    /// A service's database, as it is wished and as it is.
+    pub fn database(&self, service: &ServiceName) -> Option<(&Database, &Ownership)> {
+        let wished = self.config.as_ref()?.services.get(service)?.database.as_ref()?;
+        Some((wished, self.databases.get(service)?))
+    }
+
+    /// Whether the instance in `region` is being told to end its writes, and if so, for whom.
+    pub fn fencing(&self, service: &ServiceName, region: &RegionName) -> Option<Fencing<'_>> {
+        let record = self.open_plan(service).filter(|record| record.status == PlanStatus::Running)?;
+        record.plan.steps.iter().find_map(|step| match &step.action {
+            Action::Fence { region: of, lossless } if of == region => {
+                let begun = record.steps.get(&step.id)?;
+                let fencing = Fencing { lossless: *lossless, heir: &record.plan.to };
+                (begun.status == StepStatus::Running).then_some(fencing)
+            }
+            _ => None,
+        })
     }
 
     pub fn region_verdict(&self, region: &RegionName) -> Verdict {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::{Applied, Context, zone};
 use crate::command::Refusal;
 use crate::config::Config;
+use crate::database::Ownership;
 use crate::event::Event;
 use crate::incident::{self, IncidentStatus, Subject};
 use crate::name::ServiceName;
@@ -26,6 +27,7 @@ pub(super) fn set(state: &mut State, context: &Context, parent_generation: u64, 
     }
     check_primaries(state, &config)?;
     place_services(state, &config);
+    place_databases(state, &config);
     state.sessions.retain(|agent, _| {
         config
             .region(&agent.region)
@@ -48,6 +50,20 @@ pub(super) fn set(state: &mut State, context: &Context, parent_generation: u64, 
     close_incidents(state, seq);
     zone::rebuild(state, context);
     Ok(true)
+}
+
+/// A database that leaves the configuration is no longer ours; its instances go on as they are. One
+/// that comes is adopted, or made, by whoever is granted it.
+fn place_databases(state: &mut State, config: &Config) {
+    let has =
+        |service: &ServiceName| config.services.get(service).and_then(|wished| wished.database.as_ref());
+    state.databases.retain(|service, _| has(service).is_some());
+    for (service, placement) in &state.services {
+        let Some(wished) = has(service) else { continue };
+        let unowned = || Ownership::unowned(placement.epoch, state.now);
+        let held = state.databases.entry(service.clone()).or_insert_with(unowned);
+        held.instances.retain(|region, _| wished.instances.contains_key(region));
+    }
 }
 
 /// A service is never orphaned by taking its primary away from under it.

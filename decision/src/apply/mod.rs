@@ -4,6 +4,7 @@
 //! controllers of neighbouring versions must agree on them.
 
 mod config;
+mod database;
 mod evidence;
 mod operator;
 mod plan;
@@ -15,6 +16,7 @@ mod verdict;
 mod zone;
 
 use crate::command::{Command, Outcome, Refusal, Stamped};
+use crate::database::Proof;
 use crate::event::Event;
 use crate::state::State;
 
@@ -76,6 +78,16 @@ impl State {
             Command::StartStep { plan, step, attempt } => step::start(self, context, plan, step, attempt),
             Command::StepDone { plan, step, attempt, epoch, result } => {
                 step::done(self, context, plan, step, attempt, epoch, result)
+            }
+            Command::ReportInstance { agent, service, report } => {
+                database::report(self, context, &agent, &service, report)
+            }
+            Command::ReleaseLease { agent, service, epoch, clean, last_known, why } => {
+                let proof = Proof::Released { clean, last_known };
+                database::release(self, context, &agent, &service, epoch, proof, why)
+            }
+            Command::ExpireLease { service, epoch, heard, position } => {
+                database::expire(self, context, &service, epoch, heard, position)
             }
             Command::Pause { why } => operator::pause(self, context, why),
             Command::Resume => operator::resume(self, context),
@@ -145,6 +157,15 @@ fn subject(command: &Command) -> String {
             format!("the result of {plan} step {step} at epoch {epoch}")
         }
         Command::EndPlan { plan, .. } => format!("the end of {plan}"),
+        Command::ReportInstance { agent, service, .. } => {
+            format!("a report on the database of {service} by {agent}")
+        }
+        Command::ReleaseLease { agent, service, epoch, .. } => {
+            format!("the end of the lease of {service} at epoch {epoch} by {agent}")
+        }
+        Command::ExpireLease { service, epoch, .. } => {
+            format!("the expiry of the lease of {service} at epoch {epoch}")
+        }
         Command::Pause { .. } => "a pause".into(),
         Command::Resume => "resuming".into(),
         Command::Drain { region, .. } => format!("draining {region}"),

@@ -4,6 +4,7 @@ use super::verdict::is_accused;
 use super::{Applied, Context, KEPT_REASON, KEPT_TEXT, kept, zone};
 use crate::command::Refusal;
 use crate::config::{Config, DnsProvider};
+use crate::decide::too_few_vantages;
 use crate::event::Event;
 use crate::explain::Explanation;
 use crate::incident::{self, IncidentStatus, Subject};
@@ -82,7 +83,12 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
         return Err(Refusal::Paused { why: why.clone() });
     }
     // S5: only what a majority has called dead, and still does, is moved by itself.
-    if matches!(plan.kind, Kind::Failover | Kind::Withdraw) {
+    let vacant = state.databases.get(&plan.service).is_some_and(|held| held.holder() != Some(&plan.from));
+    if plan.kind.moves_primary() && vacant {
+        if let Some(why) = too_few_vantages(config, state) {
+            return not_allowed(why);
+        }
+    } else if matches!(plan.kind, Kind::Failover | Kind::Withdraw) {
         if state.service_verdict(&plan.service, &plan.from) != Verdict::Dead {
             return not_allowed(format!("{} in {} is not held dead", plan.service, plan.from));
         }
@@ -137,20 +143,25 @@ fn check_ends(state: &State, config: &Config, plan: &Plan, primary: &RegionName)
             return not_allowed(format!("{end} does not host {service}"));
         }
     }
-    if (plan.from == plan.to) != (plan.kind == Kind::Publish) {
+    if (plan.from == plan.to) != matches!(plan.kind, Kind::Publish | Kind::Recover) {
         return not_allowed(format!("{service} is in {} already", plan.to));
     }
     let leaves = if plan.kind == Kind::Withdraw { &plan.to } else { &plan.from };
     if leaves != primary {
         return not_allowed(format!("the primary of {service} is {primary}, not {leaves}"));
     }
-    if matches!(plan.kind, Kind::Withdraw | Kind::Publish) {
+    if matches!(plan.kind, Kind::Withdraw | Kind::Publish | Kind::Recover) {
         return Ok(());
     }
     if let Some(why) = state.drained.get(&plan.to) {
         return not_allowed(format!("{} is drained: {why}", plan.to));
     }
-    if state.service_verdict(service, &plan.to) == Verdict::Dead {
+    // A service without its database may well look dead everywhere: then only the region counts.
+    let verdict = match state.databases.contains_key(service) {
+        true => state.region_verdict(&plan.to),
+        false => state.service_verdict(service, &plan.to),
+    };
+    if verdict == Verdict::Dead {
         return not_allowed(format!("{service} is dead in {}", plan.to));
     }
     let allowed =

@@ -1,5 +1,5 @@
 use super::plan::{find, finish, record_mut};
-use super::{Applied, Context, KEPT_REASON, kept, zone};
+use super::{Applied, Context, KEPT_REASON, database, kept, zone};
 use crate::command::Refusal;
 use crate::config::DnsProvider;
 use crate::event::Event;
@@ -38,6 +38,13 @@ pub(super) fn start(state: &mut State, context: &Context, id: PlanId, step: Step
     if attempt > expected || attempt > planned.attempts {
         return not_allowed(format!("attempt {attempt} at step {step} of {id} is out of order"));
     }
+    let granted = match &planned.action {
+        Action::Promote { region } => Some((record.plan.clone(), region.clone())),
+        _ => None,
+    };
+    if let Some((plan, region)) = &granted {
+        database::check_grant(state, plan, region)?;
+    }
     let begun = StepRecord {
         status: StepStatus::Running,
         attempt,
@@ -47,6 +54,9 @@ pub(super) fn start(state: &mut State, context: &Context, id: PlanId, step: Step
     };
     record_mut(state, id).steps.insert(step, begun);
     state.record(context, Event::StepStarted { plan: id, step, attempt });
+    if let Some((plan, region)) = granted {
+        database::grant(state, context, &plan, &region);
+    }
     Ok(true)
 }
 
@@ -203,6 +213,8 @@ fn commit_move(state: &mut State, plan: &Plan) {
             }
         }
         Kind::Publish => return,
+        // Where it is has not changed, only who writes; it counts as a move all the same.
+        Kind::Recover => {}
     }
     state.moves.push(Move {
         at: now,

@@ -1,4 +1,4 @@
-use super::Round;
+use super::{Round, database};
 use crate::config::{Config, Region};
 use crate::explain::Rejected;
 use crate::name::{RegionName, ServiceName};
@@ -37,15 +37,35 @@ pub(super) fn obstacle(
     region: &Region,
     now: Time,
 ) -> Option<String> {
+    if let Some(why) = misfit(config, service, region) {
+        return Some(why);
+    }
+    if let Some(why) = state.drained.get(&region.name) {
+        return Some(format!("it is drained: {why}"));
+    }
+    if !state.has_live_agent(&region.name) {
+        return Some("its agent has no session".into());
+    }
+    let verdict = state.service_verdict(service, &region.name);
+    if !matches!(verdict, Verdict::Healthy | Verdict::Degraded) {
+        return Some(format!("{service} is {verdict} there"));
+    }
+    if let Some(why) = database::unfit_heir(state, service, &region.name) {
+        return Some(why);
+    }
+    let in_it = state.services.get(service).and_then(|placement| placement.standing.get(&region.name));
+    held_down(round, config, state.regions.get(&region.name), now)
+        .or_else(|| held_down(round, config, in_it, now))
+}
+
+/// Why the region is not made for the service.
+pub(super) fn misfit(config: &Config, service: &ServiceName, region: &Region) -> Option<String> {
     let wanted = config.services.get(service)?;
     if region.witness {
         return Some("it is a witness: it votes and observes but hosts nothing".into());
     }
     if !region.services.contains(service) {
         return Some(format!("it does not host {service}"));
-    }
-    if let Some(why) = state.drained.get(&region.name) {
-        return Some(format!("it is drained: {why}"));
     }
     if !wanted.jurisdictions.is_empty() {
         let allowed = region.jurisdiction.as_ref().is_some_and(|own| wanted.jurisdictions.contains(own));
@@ -63,20 +83,16 @@ pub(super) fn obstacle(
             region.capacity_percent, wanted.min_capacity_percent
         ));
     }
-    if !state.has_live_agent(&region.name) {
-        return Some("its agent has no session".into());
-    }
-    let verdict = state.service_verdict(service, &region.name);
-    if !matches!(verdict, Verdict::Healthy | Verdict::Degraded) {
-        return Some(format!("{service} is {verdict} there"));
-    }
-    let in_it = state.services.get(service).and_then(|placement| placement.standing.get(&region.name));
-    held_down(round, config, state.regions.get(&region.name), now)
-        .or_else(|| held_down(round, config, in_it, now))
+    None
 }
 
 /// A region, or the service in it, that fell more than once within the window must first stay up for the hold-down.
-fn held_down(round: &mut Round, config: &Config, standing: Option<&Standing>, now: Time) -> Option<String> {
+pub(super) fn held_down(
+    round: &mut Round,
+    config: &Config,
+    standing: Option<&Standing>,
+    now: Time,
+) -> Option<String> {
     let standing = standing?;
     let window = config.strategy.moves.window;
     let falls = standing.falls.iter().filter(|fall| now.since(**fall) < window).count();

@@ -52,6 +52,7 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation, dead
         automatic: true,
         needs_approval: strategy.manual_approval_required,
         reason: format!("{service} is dead in {from}"),
+        loss: None,
     })
 }
 

@@ -36,6 +36,7 @@ pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) ->
         automatic: false,
         needs_approval: false,
         reason: format!("{from} is drained: {drained}"),
+        loss: None,
     })
 }
 
@@ -97,6 +98,7 @@ pub(super) fn go_home(round: &mut Round, case: &Case, why: &mut Explanation) -> 
         automatic: true,
         needs_approval: config.strategy.manual_approval_required,
         reason: format!("{} was healthy for {}", home.name, Human(hold_down)),
+        loss: None,
     })
 }
 

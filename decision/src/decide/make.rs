@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::{Config, DnsProvider};
+use crate::database::Loss;
 use crate::dns::RecordSet;
 use crate::name::{DnsName, RegionName, ServiceName};
 use crate::plan::{Action, Epoch, Executor, Kind, OnFailure, Parent, Plan, Step, StepId};
@@ -12,6 +13,10 @@ use crate::state::State;
 
 const DNS_TIMEOUT: Duration = Duration::from_secs(10);
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
+/// To shut a database down in order, after a checkpoint; past it the old primary goes on.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The agent gives the lease back before, if it cannot; or the lease expires.
+const PROMOTE_TIMEOUT: Duration = Duration::from_secs(120);
 
 pub(super) struct Wish<'a> {
     pub(super) kind: Kind,
@@ -21,6 +26,8 @@ pub(super) struct Wish<'a> {
     pub(super) automatic: bool,
     pub(super) needs_approval: bool,
     pub(super) reason: String,
+    pub(super) loss: Option<Loss>,
+    pub(super) accepts_loss: bool,
 }
 
 /// `None` when the service is not placed.
@@ -39,6 +46,8 @@ pub(super) fn plan(config: &Config, state: &State, wish: Wish) -> Option<Plan> {
         needs_approval: wish.needs_approval,
         reason: wish.reason,
         steps,
+        loss: wish.loss,
+        accepts_loss: wish.accepts_loss,
     })
 }
 
@@ -59,14 +68,15 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
             left_out.insert(wish.from.clone());
             wish.to
         }
-        Kind::Publish => &placement.primary,
+        Kind::Publish | Kind::Recover => &placement.primary,
         Kind::Switchover | Kind::Failback => {
             left_out.remove(wish.to);
             wish.to
         }
     };
     let mut list = List::default();
-    for share in stages(config, wish) {
+    let writes_move = list.move_database(state, wish);
+    for share in stages(config, wish, writes_move) {
         let spread = Spread { primary, left_out: &left_out, leaving: Some((wish.from, 100 - share)) };
         let staged: Vec<_> = of_service(config, wish.service, &spread)
             .into_iter()
@@ -85,10 +95,13 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     }
     let final_spread = Spread { primary, left_out: &left_out, leaving: None };
     let mut finals = of_service(config, wish.service, &final_spread);
+    if wish.kind == Kind::Recover {
+        finals.clear();
+    }
     if wish.kind == Kind::Publish {
         finals.retain(|zone, _| provider(config, zone) != Some(&DnsProvider::Embedded));
     }
-    if finals.is_empty() {
+    if finals.is_empty() && !writes_move {
         // Nothing in DNS names it; the log entry alone is the move.
         list.settle_as_move();
     }
@@ -96,7 +109,7 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     for (n, (zone, set)) in std::mem::take(&mut finals).into_iter().enumerate() {
         let provider = provider(config, &zone)?.clone();
         verify.push((zone.clone(), provider.clone(), set.clone()));
-        list.shift(wish, zone, provider, set, n == 0);
+        list.shift(wish, zone, provider, set, n == 0 && !writes_move);
     }
     list.barrier();
     for (zone, provider, set) in verify {
@@ -120,10 +133,11 @@ fn provider<'a>(config: &'a Config, zone: &DnsName) -> Option<&'a DnsProvider> {
 }
 
 /// The shares at the target before it has all: only in a planned move to a smaller region.
-fn stages(config: &Config, wish: &Wish) -> Vec<u8> {
+fn stages(config: &Config, wish: &Wish, writes_move: bool) -> Vec<u8> {
     let planned = matches!(wish.kind, Kind::Switchover | Kind::Failback);
     let capacity = |name| config.region(name).map_or(0, |region| region.capacity_percent);
-    if !planned || capacity(wish.to) >= capacity(wish.from) {
+    // Writes are in one place or in the other.
+    if writes_move || !planned || capacity(wish.to) >= capacity(wish.from) {
         return Vec::new();
     }
     config
@@ -166,6 +180,25 @@ impl List {
         if !self.side_by_side.is_empty() {
             self.after = std::mem::take(&mut self.side_by_side);
         }
+    }
+
+    /// Who writes, before where names lead. Gives whether there is a database.
+    fn move_database(&mut self, state: &State, wish: &Wish) -> bool {
+        let Some((_, held)) = state.database(wish.service).filter(|_| wish.kind.moves_primary()) else {
+            return false;
+        };
+        // What still writes is told to end, and waited for. Nobody is fenced to be promoted again.
+        let last = held.vacancy().map_or(Some(wish.from), |vacancy| vacancy.last.as_ref());
+        if let Some(region) = last.filter(|last| *last != wish.to || held.holder().is_none()) {
+            let lossless = held.holder().is_some() && !wish.accepts_loss;
+            let fence = Action::Fence { region: region.clone(), lossless };
+            self.add(fence, Executor::Controllers, FENCE_TIMEOUT, 1);
+            self.barrier();
+        }
+        let promote = Action::Promote { region: wish.to.clone() };
+        self.add(promote, Executor::Controllers, PROMOTE_TIMEOUT, 1).point_of_no_return = true;
+        self.barrier();
+        true
     }
 
     fn shift(&mut self, wish: &Wish, zone: DnsName, provider: DnsProvider, set: Vec<RecordSet>, last: bool) {

@@ -2,6 +2,7 @@
 //! to commit, and why; it also says why it does not act when it does not. Only the leader's rules
 //! count, so they may change from version to version; every member checks in `State::apply`.
 
+mod database;
 mod eligible;
 mod failover;
 mod home;
@@ -20,12 +21,15 @@ mod what_if;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use database::too_few_vantages;
 pub use operator::{failback, switchover};
 pub use what_if::{WhatIf, if_lost};
 
 use crate::command::{Command, Outcome, Refusal, Stamped};
+use crate::database::Position;
 use crate::explain::Explanation;
 use crate::name::{AgentId, ServiceName};
+use crate::plan::Epoch;
 use crate::state::State;
 use crate::time::Time;
 use crate::verdict::Picture;
@@ -39,11 +43,32 @@ pub struct LeaseView {
     /// When this leader's first own entry was applied. It treats every session as heard of then.
     pub since: Time,
     pub heard: BTreeMap<AgentId, Time>,
+    /// The newest renewal of each database's lease.
+    pub renewals: BTreeMap<ServiceName, Renewal>,
+}
+
+/// A renewal that the leader took in, answered or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    pub epoch: Epoch,
+    pub heard: Time,
+    /// What the primary had written then.
+    pub position: Option<Position>,
 }
 
 impl LeaseView {
     pub fn heard(&self, agent: &AgentId) -> Time {
         self.heard.get(agent).copied().unwrap_or(self.since).max(self.since)
+    }
+
+    /// From when a lease that was granted at `granted` must be counted: a new leader does not know
+    /// what the one before it has answered.
+    pub fn renewed(&self, service: &ServiceName, epoch: Epoch, granted: Time) -> (Time, Option<Position>) {
+        let floor = self.since.max(granted);
+        match self.renewals.get(service).filter(|renewal| renewal.epoch == epoch) {
+            Some(renewal) => (renewal.heard.max(floor), renewal.position),
+            None => (floor, None),
+        }
     }
 }
 
@@ -69,6 +94,9 @@ pub fn decide(state: &State, view: &LeaseView, now: Time) -> Decision {
     let mut desk = Desk::new(state, now);
     let mut sessions = Round::default();
     for command in sessions::expire(&mut sessions, config, state, view, now) {
+        desk.put(command);
+    }
+    for command in database::expire(&mut sessions, config, desk.state(), view, now) {
         desk.put(command);
     }
     // Neither plans nor steps change what the evidence says.

@@ -1,9 +1,10 @@
 //! Whether a service is to be moved by itself.
 
 use super::make::{Wish, plan};
-use super::{Round, failover, home, publish, weigh};
+use super::{Round, database, failover, home, publish, weigh};
 use crate::command::Command;
 use crate::config::{Config, Region};
+use crate::database::Loss;
 use crate::explain::Explanation;
 use crate::name::{RegionName, ServiceName};
 use crate::plan::Kind;
@@ -40,6 +41,7 @@ pub(super) struct Move {
     pub(super) automatic: bool,
     pub(super) needs_approval: bool,
     pub(super) reason: String,
+    pub(super) loss: Option<Loss>,
 }
 
 pub(super) fn consider(
@@ -73,6 +75,9 @@ pub(super) fn consider(
 }
 
 fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
+    if let Some(choice) = database::choose(round, case, why) {
+        return choice;
+    }
     let (service, primary) = (case.service, &case.placement.primary);
     let Some(assessment) = case.found.service(service, primary) else {
         why.conclude(format!("{primary} does not host {service}"));
@@ -139,6 +144,8 @@ fn open(case: &Case, wanted: Move, why: &mut Explanation) -> Option<Command> {
         automatic: wanted.automatic,
         needs_approval: wanted.needs_approval,
         reason: wanted.reason,
+        loss: wanted.loss,
+        accepts_loss: false,
     };
     let Some(plan) = plan(case.config, case.state, wish) else {
         why.conclude(format!("no plan can be made: a zone of {service} is not configured"));

@@ -80,6 +80,16 @@ fn make(
         Verdict::Dead => Kind::Failover,
         _ => kind.unwrap_or(Kind::Switchover),
     };
-    let wish = Wish { kind, service, from, to, automatic: false, needs_approval: false, reason };
+    let wish = Wish {
+        kind,
+        service,
+        from,
+        to,
+        automatic: false,
+        needs_approval: false,
+        reason,
+        loss: None,
+        accepts_loss: false,
+    };
     plan(config, state, wish).ok_or_else(|| Refusal::Unknown { what: format!("service {service}") })
 }

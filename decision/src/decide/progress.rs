@@ -3,12 +3,17 @@ use std::time::Duration;
 use super::Round;
 use crate::command::Command;
 use crate::config::Config;
+use crate::database::{Ownership, Proof};
+use crate::name::RegionName;
 use crate::plan::{
     Action, Executor, Kind, OnFailure, PlanRecord, PlanStatus, Step, StepRecord, StepResult, StepStatus,
 };
 use crate::state::State;
 use crate::time::{Human, Time};
 use crate::verdict::Verdict;
+
+/// For the target of a planned move to say that it follows closely, or of a failover where it stands.
+const HEIR_WITHIN: Duration = Duration::from_secs(10);
 
 /// Takes every open plan as far as it can go now.
 pub(super) fn advance(round: &mut Round, state: &State, now: Time) -> Vec<Command> {
@@ -29,22 +34,38 @@ pub(super) fn advance(round: &mut Round, state: &State, now: Time) -> Vec<Comman
 fn overtaken(config: &Config, state: &State, record: &PlanRecord) -> Option<Command> {
     let plan = &record.plan;
     let id = plan.id;
-    let verdict = |region| state.service_verdict(&plan.service, region);
+    let verdict = |region: &RegionName| state.service_verdict(&plan.service, region);
     let stop = |why: String| Some(Command::EndPlan { plan: id, status: PlanStatus::Stopped(why) });
     if plan.parent.config_generation != state.config_generation {
         return stop(format!("it was made for configuration generation {}", plan.parent.config_generation));
     }
     // Traffic must not be led into a dead region, nor a plan finished there (S6).
-    if verdict(&plan.to) == Verdict::Dead {
+    // A service without its database may well look dead everywhere: then only the region counts.
+    let has_database = state.databases.contains_key(&plan.service);
+    let is_dead = |region: &RegionName| match has_database {
+        true => state.region_verdict(region) == Verdict::Dead,
+        false => verdict(region) == Verdict::Dead,
+    };
+    if let Some(vacancy) = state.databases.get(&plan.service).and_then(Ownership::vacancy)
+        && !plan.kind.moves_primary()
+    {
+        return stop(format!("the database has no primary, which goes first: {}", vacancy.why));
+    }
+    if is_dead(&plan.to) {
         let when = if record.has_moved() { "after" } else { "before" };
         return stop(format!("{} died in {} {when} the move took effect", plan.service, plan.to));
     }
     let primary = state.services.get(&plan.service).map(|placement| &placement.primary);
-    if !plan.kind.moves_primary() && primary.is_some_and(|primary| verdict(primary) == Verdict::Dead) {
+    if !plan.kind.moves_primary() && primary.is_some_and(is_dead) {
         return stop(format!("{} died in its primary region, which goes first", plan.service));
     }
     if record.status != PlanStatus::AwaitingApproval {
         return None;
+    }
+    let is_back = state.databases.get(&plan.service).is_some_and(|held| held.settled(&plan.from).is_some());
+    if plan.kind == Kind::Failover && plan.automatic && is_back {
+        let why = format!("the database can go on in {}", plan.from);
+        return stop(why);
     }
     let back = matches!(verdict(&plan.from), Verdict::Healthy | Verdict::Degraded);
     if plan.kind == Kind::Failover && plan.automatic && back {
@@ -130,6 +151,8 @@ impl Run<'_> {
 
     fn begin(&mut self, step: &Step) {
         match (&step.executor, &step.action) {
+            (_, Action::Fence { lossless, .. }) => self.begin_fence(step, *lossless),
+            (_, Action::Promote { region }) => self.begin_promote(step, region),
             // Its entry in the log is the deed.
             (Executor::Controllers, Action::ShiftDns { zone, .. }) => {
                 let note = format!("zone {zone} published to every agent");
@@ -139,7 +162,102 @@ impl Run<'_> {
         }
     }
 
+    /// What has ended already need not be told to.
+    fn begin_fence(&mut self, step: &Step, lossless: bool) {
+        match self.state.database(&self.record.plan.service) {
+            Some((_, held)) if held.holder().is_none() => self.fenced(step, 1, lossless, held),
+            // It is not ended before its heir is known to wait.
+            Some((_, held)) if lossless => {
+                let to = &self.record.plan.to;
+                let is_ready = held.instances.get(to).is_some_and(|told| told.heir == Some(held.epoch));
+                if is_ready {
+                    self.start(step, 1);
+                } else {
+                    self.not_in_time(step, HEIR_WITHIN, format!("{to} does not follow closely enough"));
+                }
+            }
+            _ => self.start(step, 1),
+        }
+    }
+
+    fn watch_fence(&mut self, step: &Step, begun: &StepRecord, lossless: bool) {
+        match self.state.database(&self.record.plan.service) {
+            Some((_, held)) if held.holder().is_none() => self.fenced(step, begun.attempt, lossless, held),
+            _ if self.round.passed(self.now, begun.started_at, step.timeout) => {
+                let why = format!("it had not ended its writes within {}", Human(step.timeout));
+                self.done(step, begun.attempt, StepResult::Failed { why });
+            }
+            _ => {}
+        }
+    }
+
+    fn fenced(&mut self, step: &Step, attempt: u32, lossless: bool, held: &Ownership) {
+        let Some(vacancy) = held.vacancy() else { return };
+        let result = match &vacancy.proof {
+            Proof::Released { clean: Some(clean), .. } => {
+                StepResult::Done { note: format!("shut down in order at {clean}") }
+            }
+            _ if lossless => StepResult::Failed { why: format!("it did not end in order: {}", vacancy.why) },
+            _ => StepResult::Done { note: vacancy.why.clone() },
+        };
+        self.done(step, attempt, result);
+    }
+
+    /// The rules that chose the target looked at positions; a planned move has none to look at, because
+    /// the target itself waits until it has everything.
+    fn begin_promote(&mut self, step: &Step, region: &RegionName) {
+        let plan = &self.record.plan;
+        let is_planned = self
+            .record
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Fence { lossless: true, .. }));
+        let Some((_, held)) = self.state.database(&plan.service) else { return };
+        if is_planned || held.holder() == Some(region) || held.settled(region).is_some() {
+            self.start(step, 1);
+        } else {
+            self.not_in_time(step, HEIR_WITHIN, format!("{region} did not tell its position"));
+        }
+    }
+
+    /// Granted with the step's beginning; done when the instance takes writes.
+    fn watch_promote(&mut self, step: &Step, begun: &StepRecord, region: &RegionName) {
+        let plan = &self.record.plan;
+        let Some((_, held)) = self.state.database(&plan.service) else { return };
+        if held.is_primary(region) && held.epoch == plan.epoch {
+            let at = held.instances.get(region).and_then(|told| told.position);
+            let at = at.map_or(String::new(), |at| format!(" at {at}"));
+            let note = format!("{region} takes writes at epoch {}{at}", held.epoch);
+            return self.done(step, begun.attempt, StepResult::Done { note });
+        }
+        if let Some(vacancy) = held.vacancy() {
+            let why = format!("{region} did not become primary: {}", vacancy.why);
+            return self.done(step, begun.attempt, StepResult::Failed { why });
+        }
+        if self.round.passed(self.now, begun.started_at, step.timeout) {
+            let why = format!("no answer within {}", Human(step.timeout));
+            self.done(step, begun.attempt, StepResult::Failed { why });
+        }
+    }
+
+    /// The plan ends when what a step waits for before it may begin has not come in time.
+    fn not_in_time(&mut self, step: &Step, patience: Duration, why: String) {
+        let before = step.after.iter().filter_map(|before| self.record.steps.get(before)?.ended_at).max();
+        let since = before.or(self.record.running_since).unwrap_or(self.record.opened_at);
+        if self.round.passed(self.now, since, patience) {
+            let status =
+                PlanStatus::Stopped(format!("step {} ({}) was not begun: {why}", step.id, step.action));
+            self.commands.push(Command::EndPlan { plan: self.record.plan.id, status });
+        }
+    }
+
     fn watch(&mut self, step: &Step, begun: &StepRecord) {
+        match &step.action {
+            Action::Fence { lossless, .. } => return self.watch_fence(step, begun, *lossless),
+            Action::Promote { region } => return self.watch_promote(step, begun, region),
+            _ => {}
+        }
         let (due, result) = match (&step.executor, &step.action) {
             (Executor::Controllers, Action::Settle { pause }) => {
                 (*pause, StepResult::Done { note: format!("waited {}", Human(*pause)) })

@@ -29,6 +29,7 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> C
             0 if case.placement.moved => "a shift of DNS ended in doubt".into(),
             _ => format!("configuration generation {generation} names it in DNS servers of others"),
         },
+        loss: None,
     })
 }
 

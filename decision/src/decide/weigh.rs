@@ -71,7 +71,7 @@ fn change(round: &mut Round, case: &Case, region: &Region) -> Option<Move> {
             return None;
         }
     }
-    Some(Move { kind, from, to, automatic, needs_approval: false, reason })
+    Some(Move { kind, from, to, automatic, needs_approval: false, reason, loss: None })
 }
 
 fn up_since(case: &Case, region: &RegionName) -> Time {

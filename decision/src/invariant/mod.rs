@@ -1,8 +1,9 @@
 //! What must always hold (DESIGN, section 9), as pure functions over the state before and after
-//! an entry of the log. Property tests and simulations ask them after every entry. S1, S3, S4,
+//! an entry of the log. Property tests and simulations ask them after every entry. S1, S3,
 //! S7 and S10 are not of this crate's state: other checkers watch those from outside.
 
 mod s2_never_falls;
+mod s4_fenced_first;
 mod s5_bounded_moves;
 mod s6_names_follow;
 mod s8_explained;
@@ -33,6 +34,7 @@ impl fmt::Display for Violation {
 pub fn check(before: &State, after: &State) -> Vec<Violation> {
     let mut found = Found::default();
     s2_never_falls::check(before, after, &mut found);
+    s4_fenced_first::check(before, after, &mut found);
     s5_bounded_moves::check(before, after, &mut found);
     s6_names_follow::check(after, &mut found);
     s8_explained::check(before, after, &mut found);
@@ -56,10 +58,12 @@ impl Found {
 mod tests {
     use super::{check, check_repeated};
     use crate::command::{Command, Stamped};
+    use crate::config::Mode;
+    use crate::database::{Owner, Ownership, Proof, Vacancy};
     use crate::decide::switchover;
     use crate::plan::{Epoch, Kind, PlanStatus};
     use crate::state::{Move, State};
-    use crate::testing::{World, secs, three_regions};
+    use crate::testing::{World, secs, three_regions, with_database};
 
     fn broken(change: impl FnOnce(&mut State)) -> Vec<&'static str> {
         let mut world = World::new(three_regions());
@@ -83,6 +87,25 @@ mod tests {
         assert_eq!(broken(epoch), ["S2", "S8"]);
         let zone = |state: &mut State| state.zones.get_mut(&"example.test".into()).unwrap().generation -= 1;
         assert_eq!(broken(zone), ["S2", "S8"]);
+    }
+
+    #[test]
+    fn leases_that_pass_unfenced() {
+        let mut config = three_regions();
+        with_database(&mut config, "app", Mode::Async);
+        let before = World::new(config).state;
+        let app = || "app".into();
+        let broken = |change: &dyn Fn(&mut Ownership)| {
+            let mut after = before.clone();
+            change(after.databases.get_mut(&app()).unwrap());
+            check(&before, &after).iter().map(|broken| broken.invariant).collect::<Vec<_>>()
+        };
+        assert_eq!(broken(&|held| held.owner = Owner::Held("eu".into())), ["S4", "S8"]);
+        assert_eq!(broken(&|held| held.epoch = Epoch(0)), ["S2", "S4", "S8"]);
+        assert_eq!(broken(&|held| held.epoch = Epoch(77)), ["S2", "S8"]);
+        let proof = Proof::Expired { heard: before.now, position: None };
+        let vacancy = Vacancy { last: Some("us".into()), proof, why: "test".into() };
+        assert_eq!(broken(&|held| held.owner = Owner::Vacant(vacancy.clone())), ["S4", "S8"]);
     }
 
     #[test]

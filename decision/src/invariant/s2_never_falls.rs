@@ -21,6 +21,16 @@ pub(super) fn check(before: &State, after: &State, found: &mut Found) {
         let is = epochs(after).find(|(name, _)| *name == service).map(|(_, epoch)| epoch);
         found.unless(is >= Some(was), "S2", || format!("the epoch of {service} fell from {was} to {is:?}"));
     }
+    for (service, held) in &after.databases {
+        let placed = after.services.get(service).map_or(Epoch(0), |placement| placement.epoch);
+        found.unless(held.epoch <= placed, "S2", || {
+            format!("the lease of {service} is at {}, ahead of the service's own {placed}", held.epoch)
+        });
+        let was = before.databases.get(service).map_or(Epoch(0), |held| held.epoch);
+        found.unless(held.epoch >= was, "S2", || {
+            format!("the lease of {service} fell from {was} to {}", held.epoch)
+        });
+    }
     for (origin, zone) in &after.zones {
         let floor = before.zones.get(origin).map_or(0, |zone| zone.generation);
         let same = before.zones.get(origin) == Some(zone);

@@ -12,10 +12,27 @@ use crate::state::State;
 pub(super) fn check(before: &State, after: &State, found: &mut Found) {
     for (id, record) in &after.plans {
         if !before.plans.contains_key(id) && record.plan.automatic {
-            accused(after, &record.plan, found);
+            match writerless(before, &record.plan) {
+                true => seen_enough(after, &record.plan, found),
+                false => accused(after, &record.plan, found),
+            }
         }
     }
     bounded(before, after, found);
+}
+
+/// A database that nobody may write to is down whatever the vantages say of its region.
+fn writerless(state: &State, plan: &Plan) -> bool {
+    state.databases.get(&plan.service).is_some_and(|held| held.holder() != Some(&plan.from))
+}
+
+fn seen_enough(state: &State, plan: &Plan, found: &mut Found) {
+    let Some(config) = &state.config else { return };
+    let vantages: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
+    let live = state.live_agents().len();
+    found.unless(live > vantages / 2, "S5", || {
+        format!("{} was opened while {live} of {vantages} vantages had a session", plan.id)
+    });
 }
 
 /// Most of all vantages could speak of the region that is left, and most of those accused it.

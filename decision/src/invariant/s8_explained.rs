@@ -1,7 +1,9 @@
 //! S8: the journal's chain goes on unbroken, and nothing acts without an entry in it.
 
 use super::Found;
+use crate::database::Owner;
 use crate::journal::Entry;
+use crate::plan::Epoch;
 use crate::state::State;
 
 pub(super) fn check(before: &State, after: &State, found: &mut Found) {
@@ -19,6 +21,10 @@ pub(super) fn check(before: &State, after: &State, found: &mut Found) {
     found.unless(head == after.journal.head(), "S8", || "the journal's head is not its newest entry".into());
 }
 
+fn owners(state: &State) -> Vec<(Epoch, &Owner)> {
+    state.databases.values().map(|held| (held.epoch, &held.owner)).collect()
+}
+
 fn acted(before: &State, after: &State) -> bool {
     let placed = |state: &State| -> Vec<_> {
         let of = state.services.iter();
@@ -31,6 +37,8 @@ fn acted(before: &State, after: &State) -> bool {
         || before.paused != after.paused
         || before.drained != after.drained
         || before.plans != after.plans
+        || before.databases.len() != after.databases.len()
+        || owners(before) != owners(after)
         || before.zones != after.zones
         || before.moves.last() != after.moves.last()
         || placed(before) != placed(after)

@@ -1,11 +1,13 @@
 //! Worlds to try the rules in: configurations, and regions that live, die, lie and come back
 //! under virtual time. For tests only; failures here are panics.
 
+mod databases;
 mod world;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use databases::{SimInstance, with_database};
 pub use world::{Answers, World};
 
 use crate::config::{

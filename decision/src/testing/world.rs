@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::ms;
+use super::{SimInstance, ms};
 use crate::command::{AgentInfo, Command, Outcome, Stamped};
 use crate::config::{Check, Config};
 use crate::decide::{Decision, LeaseView, decide};
@@ -46,6 +46,10 @@ pub struct World {
     pub silent: BTreeSet<AgentId>,
     /// What DNS servers of others answer.
     pub elsewhere: BTreeMap<DnsName, RecordSet>,
+    /// Copies of databases, as they truly are.
+    pub instances: BTreeMap<(ServiceName, RegionName), SimInstance>,
+    /// Regions whose instances cannot be promoted.
+    pub stubborn: BTreeSet<RegionName>,
     /// What each vantage sees, and since when.
     seen: BTreeMap<AgentId, BTreeMap<CheckId, (Condition, Time)>>,
     told: BTreeMap<AgentId, BTreeMap<CheckId, Condition>>,
@@ -56,7 +60,7 @@ impl World {
     pub fn new(config: Config) -> Self {
         let mut world = Self {
             state: State::default(),
-            view: LeaseView { since: Time(1_000_000_000), heard: BTreeMap::new() },
+            view: LeaseView { since: Time(1_000_000_000), ..LeaseView::default() },
             now: Time(1_000_000_000),
             answers: Answers::Done,
             down: BTreeSet::new(),
@@ -64,6 +68,8 @@ impl World {
             cut: BTreeSet::new(),
             silent: BTreeSet::new(),
             elsewhere: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            stubborn: BTreeSet::new(),
             seen: BTreeMap::new(),
             told: BTreeMap::new(),
         };
@@ -111,7 +117,7 @@ impl World {
     }
 
     /// Agents that live and are heard.
-    fn speaking(&self) -> Vec<AgentId> {
+    pub(super) fn speaking(&self) -> Vec<AgentId> {
         let speaks = |agent: &AgentId| !self.down.contains(&agent.region) && !self.silent.contains(agent);
         self.agents().into_iter().filter(speaks).collect()
     }
@@ -188,6 +194,7 @@ impl World {
             self.act();
             let wake = self.settle();
             let act = matches!(self.answers, Answers::Done | Answers::Fail) && !self.assigned().is_empty();
+            let act = act || self.has_database_work();
             let next = [wake, self.next_report(), act.then_some(self.now + ms(50))];
             let next = next.into_iter().flatten().filter(|at| *at > self.now).min().unwrap_or(until);
             if next >= until {
@@ -220,6 +227,7 @@ impl World {
                 self.must(Command::Evidence { vantage: agent, findings });
             }
         }
+        self.run_databases();
     }
 
     /// What each living agent sees now. One that starts has seen nothing before.

@@ -1,6 +1,7 @@
 //! The rules by what they decide, whole: each test is a story of one failure.
 
 mod approval;
+mod database;
 mod eligible;
 mod evidence;
 mod flapping;

@@ -1,0 +1,174 @@
+use super::{Applied, Context, KEPT_REASON, kept};
+use crate::command::Refusal;
+use crate::database::{InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, lease};
+use crate::event::Event;
+use crate::name::{AgentId, RegionName, ServiceName};
+use crate::plan::{Epoch, Plan};
+use crate::state::State;
+use crate::time::{Human, Time};
+
+/// The agent that runs a region's instance, where several are.
+const RUNS_INSTANCES: u16 = 1;
+
+fn find<'a>(state: &'a mut State, service: &ServiceName) -> Result<&'a mut Ownership, Refusal> {
+    let unknown = || Refusal::Unknown { what: format!("database of {service}") };
+    state.databases.get_mut(service).ok_or_else(unknown)
+}
+
+/// An agent speaks for its own region's instance only.
+fn check_agent(state: &State, agent: &AgentId, service: &ServiceName) -> Result<(), Refusal> {
+    let (wished, _) =
+        state.database(service).ok_or_else(|| Refusal::Unknown { what: format!("database of {service}") })?;
+    if agent.ordinal == RUNS_INSTANCES && wished.instances.contains_key(&agent.region) {
+        return Ok(());
+    }
+    Err(Refusal::NotAllowed { detail: format!("{agent} runs no instance of the database of {service}") })
+}
+
+pub(super) fn report(
+    state: &mut State,
+    context: &Context,
+    agent: &AgentId,
+    service: &ServiceName,
+    report: InstanceReport,
+) -> Applied {
+    check_agent(state, agent, service)?;
+    let held = find(state, service)?;
+    let report = InstanceReport {
+        system: report.system.map(|system| kept(system, KEPT_REASON)),
+        problem: report.problem.map(|problem| kept(problem, KEPT_REASON)),
+        ..report
+    };
+    let before = held.instances.get(&agent.region);
+    if before == Some(&report) {
+        return Ok(false);
+    }
+    let substance = |report: &InstanceReport| (report.role, report.problem.clone());
+    let is_news = before.map(substance) != Some(substance(&report));
+    let is_first = held.system.is_none() && report.role == InstanceRole::Primary { epoch: held.epoch };
+    if is_first && held.holder() == Some(&agent.region) {
+        held.system.clone_from(&report.system);
+    }
+    let (role, problem) = (report.role, report.problem.clone());
+    held.instances.insert(agent.region.clone(), report);
+    if is_news {
+        let (service, region) = (service.clone(), agent.region.clone());
+        state.record(context, Event::InstanceChanged { service, region, role, problem });
+    }
+    Ok(true)
+}
+
+/// S4: the holder's own agent says that its instance has ended.
+pub(super) fn release(
+    state: &mut State,
+    context: &Context,
+    agent: &AgentId,
+    service: &ServiceName,
+    epoch: Epoch,
+    proof: Proof,
+    why: String,
+) -> Applied {
+    check_agent(state, agent, service)?;
+    let held = find(state, service)?;
+    let current = held.epoch;
+    // An agent that is told nothing for a while says so twice, perhaps after it was overtaken.
+    if epoch < current || epoch == current && held.holder().is_none() {
+        return Ok(false);
+    }
+    if epoch > current || held.holder() != Some(&agent.region) {
+        return Err(Refusal::NotAllowed {
+            detail: format!("{} does not hold the lease of {service} at epoch {epoch}", agent.region),
+        });
+    }
+    vacate(state, context, service, proof, why)
+}
+
+/// S4: the lease has surely expired, by the leader's own time and with all that clocks may drift.
+pub(super) fn expire(
+    state: &mut State,
+    context: &Context,
+    service: &ServiceName,
+    epoch: Epoch,
+    heard: Time,
+    position: Option<Position>,
+) -> Applied {
+    let now = state.now;
+    let ttl = state.database(service).map(|(wished, _)| wished.lease.ttl);
+    let held = find(state, service)?;
+    if epoch != held.epoch {
+        return Err(Refusal::StaleEpoch { service: service.clone(), given: epoch, current: held.epoch });
+    }
+    if held.holder().is_none() {
+        return Ok(false);
+    }
+    let heard = heard.max(held.since);
+    let ttl = ttl.unwrap_or_default();
+    if lease::expires(heard, ttl) > now {
+        return Err(Refusal::NotAllowed {
+            detail: format!("the lease of {service} at epoch {epoch} may not have expired yet"),
+        });
+    }
+    let why = format!("it was not renewed for {}", Human(now.since(heard)));
+    vacate(state, context, service, Proof::Expired { heard, position }, why)
+}
+
+fn vacate(state: &mut State, context: &Context, service: &ServiceName, proof: Proof, why: String) -> Applied {
+    let now = state.now;
+    let held = find(state, service)?;
+    let why = kept(why, KEPT_REASON);
+    let vacancy = Vacancy { last: held.holder().cloned(), proof, why };
+    (held.owner, held.since) = (Owner::Vacant(vacancy.clone()), now);
+    let epoch = held.epoch;
+    let service = service.clone();
+    state.record(context, Event::LeaseEnded { service, epoch, vacancy });
+    Ok(true)
+}
+
+/// S1, S4: nobody is granted what another may still hold.
+pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Result<(), Refusal> {
+    let service = &plan.service;
+    let not_allowed = |detail: String| Err(Refusal::NotAllowed { detail });
+    let Some((wished, held)) = state.database(service) else {
+        return Err(Refusal::Unknown { what: format!("database of {service}") });
+    };
+    if !wished.instances.contains_key(region) {
+        return not_allowed(format!("{region} has no instance of the database of {service}"));
+    }
+    if plan.epoch <= held.epoch {
+        let given = plan.epoch;
+        return Err(Refusal::StaleEpoch { service: service.clone(), given, current: held.epoch });
+    }
+    match &held.owner {
+        // It keeps what it has, at a higher epoch.
+        Owner::Held(holder) if holder == region => Ok(()),
+        Owner::Held(holder) => {
+            not_allowed(format!("{holder} may still take writes to {service} at epoch {}", held.epoch))
+        }
+        Owner::Vacant(vacancy) => {
+            let lossless = matches!(vacancy.proof, Proof::Released { clean: Some(_), .. });
+            // S3: what is planned loses nothing.
+            if matches!(plan.kind, crate::plan::Kind::Switchover | crate::plan::Kind::Failback) && !lossless {
+                return not_allowed(format!("{} ended without order: {}", service, vacancy.why));
+            }
+            let loss = plan.loss.unwrap_or_default();
+            let limit = wished.max_data_loss;
+            if !plan.accepts_loss && (loss.bytes > limit.bytes || loss.time > limit.time) {
+                return not_allowed(format!("{region} lacks {loss}, more than max_data_loss allows"));
+            }
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &RegionName) {
+    let now = state.now;
+    let Ok(held) = find(state, &plan.service) else { return };
+    held.at_least = match held.vacancy().map(|vacancy| &vacancy.proof) {
+        Some(Proof::Released { clean, .. }) => *clean,
+        _ => None,
+    };
+    held.previous = std::mem::replace(&mut held.epoch, plan.epoch);
+    (held.owner, held.since) = (Owner::Held(region.clone()), now);
+    let (service, epoch, region) = (plan.service.clone(), plan.epoch, region.clone());
+    state.record(context, Event::LeaseGranted { service, epoch, region });
+}

@@ -1,0 +1,206 @@
+//! Who may write to a service's database, and what its instances say of themselves.
+
+pub mod lease;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lsn::Lsn;
+use crate::name::RegionName;
+use crate::plan::Epoch;
+use crate::time::{Human, Time, ms};
+
+/// Of one database. It changes through the log only: renewals of the lease do not pass through it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// Of the last grant.
+    pub epoch: Epoch,
+    pub owner: Owner,
+    /// When it was granted, or became vacant.
+    pub since: Time,
+    /// Which it followed on. Whoever was ready to succeed that one may count its first lease from when
+    /// it said so.
+    #[serde(default)]
+    pub previous: Epoch,
+    /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
+    #[serde(default)]
+    pub at_least: Option<Position>,
+    /// PostgreSQL's system identifier, once a primary has told it: an instance of another one is
+    /// foreign, and never taken for a copy.
+    pub system: Option<String>,
+    /// What each instance last said of itself.
+    pub instances: BTreeMap<RegionName, InstanceReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The instance of this region may take writes, while its lease lasts.
+    Held(RegionName),
+    /// Nobody may, and surely nobody does (S4).
+    Vacant(Vacancy),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vacancy {
+    /// Who held it last; none when it never had an owner.
+    pub last: Option<RegionName>,
+    /// How it is known that nobody writes.
+    pub proof: Proof,
+    pub why: String,
+}
+
+/// Why nobody can be writing any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "proof")]
+pub enum Proof {
+    #[default]
+    NeverOwned,
+    /// The leader last heard of the holder at `heard`, and its lease has surely expired since.
+    Expired { heard: Time, position: Option<Position> },
+    /// Its agent said that the instance has ended.
+    Released {
+        /// It was shut down in order: this is all that it ever acknowledged.
+        clean: Option<Position>,
+        /// What was last known of it, if it was not.
+        last_known: Option<Position>,
+    },
+}
+
+/// A place in the history of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    pub timeline: u32,
+    pub lsn: Lsn,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on timeline {}", self.lsn, self.timeline)
+    }
+}
+
+/// What an agent says of its region's instance. Told at once when anything but a position changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceReport {
+    pub role: InstanceRole,
+    /// Of a primary what it wrote, of a replica what it has on disk.
+    pub position: Option<Position>,
+    /// The furthest that a replica heard its primary say it was.
+    pub upstream: Option<Position>,
+    /// How long a replica has heard nothing of its primary.
+    #[serde(with = "ms", rename = "silent_ms", default)]
+    pub silent: Duration,
+    /// It follows nobody, and will not move: its position is final for the vacancy after this epoch.
+    pub settled: Option<Epoch>,
+    /// It follows closely and waits to take over from this epoch.
+    #[serde(default)]
+    pub heir: Option<Epoch>,
+    pub system: Option<String>,
+    /// What is wrong with it, and what to do about it.
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum InstanceRole {
+    /// There is no data folder.
+    Absent,
+    Stopped {
+        /// Shut down in order, so that nothing is missing from its files.
+        clean: bool,
+    },
+    /// On its way: being copied, rewound, recovered.
+    Starting,
+    Replica {
+        streaming: bool,
+    },
+    /// It takes writes, under the lease of this epoch.
+    Primary {
+        epoch: Epoch,
+    },
+    /// It cannot be used as it is; `problem` says why.
+    Broken,
+}
+
+impl fmt::Display for InstanceRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            InstanceRole::Absent => "absent",
+            InstanceRole::Stopped { .. } => "stopped",
+            InstanceRole::Starting => "starting",
+            InstanceRole::Replica { streaming: true } => "replica",
+            InstanceRole::Replica { streaming: false } => "replica, not streaming",
+            InstanceRole::Primary { .. } => "primary",
+            InstanceRole::Broken => "broken",
+        })
+    }
+}
+
+/// What would be missing, at most, if a candidate were promoted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Written by the old primary and not known to the candidate.
+    pub bytes: u64,
+    /// The span in which writes may have been acknowledged that the candidate does not have.
+    #[serde(with = "ms", rename = "time_ms")]
+    pub time: Duration,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.bytes, self.time) {
+            (0, Duration::ZERO) => f.write_str("nothing"),
+            (bytes, time) => write!(f, "{bytes} bytes known, and what was written within {}", Human(time)),
+        }
+    }
+}
+
+impl Ownership {
+    /// Before anybody owned it.
+    pub fn unowned(epoch: Epoch, since: Time) -> Self {
+        let owner = Owner::Vacant(Vacancy { why: "it never had an owner".into(), ..Vacancy::default() });
+        let (previous, instances) = (Epoch::default(), BTreeMap::new());
+        Self { epoch, owner, since, previous, at_least: None, system: None, instances }
+    }
+
+    pub fn holder(&self) -> Option<&RegionName> {
+        match &self.owner {
+            Owner::Held(region) => Some(region),
+            Owner::Vacant(_) => None,
+        }
+    }
+
+    pub fn vacancy(&self) -> Option<&Vacancy> {
+        match &self.owner {
+            Owner::Held(_) => None,
+            Owner::Vacant(vacancy) => Some(vacancy),
+        }
+    }
+
+    /// What an instance said once it had come to rest in the vacancy that is now.
+    pub fn settled(&self, region: &RegionName) -> Option<&InstanceReport> {
+        self.vacancy()?;
+        self.instances.get(region).filter(|report| report.settled == Some(self.epoch))
+    }
+
+    /// Whether this instance says that it takes writes under the lease that is now.
+    pub fn is_primary(&self, region: &RegionName) -> bool {
+        let role = InstanceRole::Primary { epoch: self.epoch };
+        self.holder() == Some(region) && self.instances.get(region).is_some_and(|report| report.role == role)
+    }
+
+    /// The furthest position that anybody knows of.
+    pub fn furthest(&self) -> Option<Position> {
+        let of_proof = self.vacancy().and_then(|vacancy| match &vacancy.proof {
+            Proof::NeverOwned => None,
+            Proof::Expired { position, .. } => *position,
+            Proof::Released { clean, last_known } => clean.or(*last_known),
+        });
+        let told = self.instances.values().flat_map(|report| [report.position, report.upstream]);
+        told.flatten().chain(of_proof).max()
+    }
+}

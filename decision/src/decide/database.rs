@@ -1,0 +1,378 @@
+//! Whether a database needs another primary, and which: a lease that has surely expired is ended;
+//! then everybody comes to rest and tells its position; then the most advanced is promoted.
+
+use std::time::Duration;
+
+use super::moves::{Case, Choice, Move};
+use super::{LeaseView, Round, eligible};
+use crate::command::Command;
+use crate::config::{Config, Database};
+use crate::database::{
+    InstanceReport, InstanceRole, Loss, Owner, Ownership, Position, Proof, Vacancy, lease,
+};
+use crate::explain::{Explanation, Rejected};
+use crate::limits;
+use crate::name::{RegionName, ServiceName};
+use crate::plan::Kind;
+use crate::state::State;
+use crate::time::{Human, Time};
+
+/// How long those who live have to come to rest and tell their position; what is slower is left out.
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+/// The first primary is chosen when every region has told what it has, or after this.
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(30);
+
+/// Leases that have surely expired. Where nothing is to be moved by itself, none is ended: its
+/// holder may come back and go on.
+pub(super) fn expire(
+    round: &mut Round,
+    config: &Config,
+    state: &State,
+    view: &LeaseView,
+    now: Time,
+) -> Vec<Command> {
+    let mut commands = Vec::new();
+    for (service, held) in &state.databases {
+        let (Some((wished, _)), Some(holder)) = (state.database(service), held.holder()) else { continue };
+        let is_told_to_end = state.fencing(service, holder).is_some();
+        if !is_told_to_end && (!moves_by_itself(config, state) || too_few_vantages(config, state).is_some()) {
+            continue;
+        }
+        let (heard, position) = view.renewed(service, held.epoch, held.since);
+        if round.passed(now, heard, lease::span(wished.lease.ttl)) {
+            let (service, epoch) = (service.clone(), held.epoch);
+            commands.push(Command::ExpireLease { service, epoch, heard, position });
+        }
+    }
+    commands
+}
+
+fn moves_by_itself(config: &Config, state: &State) -> bool {
+    let strategy = &config.strategy;
+    state.paused.is_none() && strategy.automatic_failover
+}
+
+/// S5: whoever sees too little moves nothing. Says why.
+pub(crate) fn too_few_vantages(config: &Config, state: &State) -> Option<String> {
+    let all: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
+    let (live, needed) = (state.live_agents().len(), all / 2 + 1);
+    (live < needed).then(|| format!("{live} of {all} vantages have a session, {needed} are needed"))
+}
+
+/// None: it has no database, or one that is in good hands; the other rules go on.
+pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> Option<Choice> {
+    let (wished, held) = case.state.database(case.service)?;
+    let vacancy = match &held.owner {
+        Owner::Held(holder) => return strayed(case, holder, why),
+        Owner::Vacant(vacancy) => vacancy,
+    };
+    why.rule("database", false, format!("nobody writes since epoch {}: {}", held.epoch, vacancy.why));
+    Some(fill(round, case, why, wished, held, vacancy))
+}
+
+/// A promotion that succeeded after its plan had ended: names follow.
+fn strayed(case: &Case, holder: &RegionName, why: &mut Explanation) -> Option<Choice> {
+    let primary = &case.placement.primary;
+    if holder == primary {
+        return None;
+    }
+    why.rule("database", false, format!("its database is written in {holder}, not in {primary}"));
+    Some(Choice::Move(Move {
+        kind: Kind::Failover,
+        from: primary.clone(),
+        to: holder.clone(),
+        automatic: true,
+        needs_approval: false,
+        reason: format!("the database of {} is written in {holder} already", case.service),
+        loss: None,
+    }))
+}
+
+fn fill(
+    round: &mut Round,
+    case: &Case,
+    why: &mut Explanation,
+    wished: &Database,
+    held: &Ownership,
+    vacancy: &Vacancy,
+) -> Choice {
+    let (config, state, service) = (case.config, case.state, case.service);
+    let strategy = &config.strategy;
+    let paused = state.paused.as_deref();
+    if !why.rule("not paused", paused.is_none(), paused.unwrap_or("automation runs")) {
+        why.conclude(format!(
+            "its database has no primary, and automation is paused: {}",
+            paused.unwrap_or_default()
+        ));
+        return Choice::Hold;
+    }
+    let automatic = strategy.automatic_failover;
+    if !why.rule("automatic failover", automatic, format!("automatic_failover: {automatic}")) {
+        why.conclude(format!(
+            "its database has no primary, and automatic failover is off: `failover failover {service}`"
+        ));
+        return Choice::Hold;
+    }
+    let blind = too_few_vantages(config, state);
+    let seen = blind.clone().unwrap_or_else(|| "a majority of vantages has a session".into());
+    if !why.rule("vantages", blind.is_none(), seen) {
+        why.conclude(format!("its database has no primary, but {}", blind.unwrap_or_default()));
+        return Choice::Hold;
+    }
+    if let Some(waiting) = still_settling(round, case, wished, held) {
+        why.conclude(format!("its database has no primary; {waiting}"));
+        return Choice::Wait;
+    }
+    let from = &case.placement.primary;
+    let candidates = ranked(round, case, why, wished, held, vacancy);
+    // To go on where it was needs nobody's word.
+    let stays = candidates.iter().find(|candidate| candidate.region == *from);
+    let best = stays.filter(|_| strategy.manual_approval_required).or(candidates.first());
+    let Some(best) = best else {
+        let reasons: Vec<String> =
+            why.rejected.iter().map(|rejected| format!("{}: {}", rejected.region, rejected.why)).collect();
+        why.conclude(format!(
+            "its database has no primary and none can be promoted ({})",
+            reasons.join("; ")
+        ));
+        return Choice::Hold;
+    };
+    let kind = if best.region == *from { Kind::Recover } else { Kind::Failover };
+    let exhausted = limits::exhausted(state, &strategy.moves, kind, service, from, case.now);
+    if let Some(limit) = &exhausted {
+        round.wake(limit.until);
+    }
+    let text = exhausted.map(|limit| limit.to_string());
+    let detail = text.clone().unwrap_or_else(|| "within the limits on moves".into());
+    if !why.rule("blast radius", text.is_none(), detail) {
+        why.conclude(format!("its database has no primary, but {}", text.unwrap_or_default()));
+        return Choice::Hold;
+    }
+    let reason = match &vacancy.proof {
+        Proof::NeverOwned => format!("the database of {service} gets its first primary"),
+        _ => format!("the database of {service} has no primary: {}", vacancy.why),
+    };
+    Choice::Move(Move {
+        kind,
+        from: from.clone(),
+        to: best.region.clone(),
+        automatic: true,
+        needs_approval: strategy.manual_approval_required && kind != Kind::Recover,
+        reason,
+        loss: best.loss,
+    })
+}
+
+/// Whom to wait for: an instance whose agent lives, and which has not come to rest yet.
+fn still_settling(round: &mut Round, case: &Case, wished: &Database, held: &Ownership) -> Option<String> {
+    let is_first = held.system.is_none();
+    let patience = if is_first { FIRST_LOOK_WITHIN } else { SETTLE_WITHIN };
+    let missing: Vec<&str> = wished
+        .instances
+        .keys()
+        // The first primary may be anywhere, so an agent that has yet to come is waited for too.
+        .filter(|region| is_first || case.state.has_live_agent(region))
+        .filter(|region| held.settled(region).is_none())
+        .map(RegionName::as_str)
+        .collect();
+    if missing.is_empty() || round.passed(case.now, held.since, patience) {
+        return None;
+    }
+    Some(format!("waiting for the position of {}", missing.join(", ")))
+}
+
+struct Candidate {
+    region: RegionName,
+    loss: Option<Loss>,
+    /// The higher the better.
+    rank: Rank,
+}
+
+/// In this order: what it has, that nothing need be moved, what the operator prefers.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    position: Option<Position>,
+    stays: bool,
+    priority: u8,
+    preference: std::cmp::Reverse<usize>,
+}
+
+fn ranked(
+    round: &mut Round,
+    case: &Case,
+    why: &mut Explanation,
+    wished: &Database,
+    held: &Ownership,
+    vacancy: &Vacancy,
+) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    for (n, region) in case.config.hosts(case.service).enumerate() {
+        let name = &region.name;
+        let Some(instance) = wished.instances.get(name) else { continue };
+        let found = match obstacle(round, case, wished, held, name) {
+            Some(obstacle) => Err(obstacle),
+            None => standing(case, wished, held, vacancy, name),
+        };
+        match found {
+            Err(obstacle) => why.rejected.push(Rejected { region: name.clone(), why: obstacle }),
+            Ok((position, loss)) => {
+                let stays = *name == case.placement.primary;
+                let preference = std::cmp::Reverse(n);
+                let rank = Rank { position, stays, priority: instance.priority, preference };
+                candidates.push(Candidate { region: name.clone(), loss, rank });
+            }
+        }
+    }
+    candidates.sort_by(|a, b| b.rank.cmp(&a.rank));
+    candidates
+}
+
+/// Why an instance is no candidate, whatever its position.
+fn obstacle(
+    round: &mut Round,
+    case: &Case,
+    wished: &Database,
+    held: &Ownership,
+    region: &RegionName,
+) -> Option<String> {
+    let state = case.state;
+    if !state.has_live_agent(region) {
+        return Some("its agent has no session".into());
+    }
+    let Some(report) = held.settled(region) else {
+        return Some("it did not tell its position in time".into());
+    };
+    if let Some(problem) = &report.problem {
+        return Some(problem.clone());
+    }
+    if report.role == InstanceRole::Broken {
+        return Some("its instance cannot be used".into());
+    }
+    if let (Some(ours), Some(its)) = (&held.system, &report.system)
+        && ours != its
+    {
+        return Some(format!("its data folder is of another database: system {its}, not {ours}"));
+    }
+    if *region == case.placement.primary {
+        return None;
+    }
+    if wished.instances.get(region).is_some_and(|instance| instance.nofailover) {
+        return Some("it is marked nofailover".into());
+    }
+    if let Some(why) = state.drained.get(region) {
+        return Some(format!("it is drained: {why}"));
+    }
+    let known = case.config.region(region)?;
+    eligible::misfit(case.config, case.service, known)
+        .or_else(|| eligible::held_down(round, case.config, state.regions.get(region), case.now))
+}
+
+/// What it has, and what would be lost with it.
+fn standing(
+    case: &Case,
+    wished: &Database,
+    held: &Ownership,
+    vacancy: &Vacancy,
+    region: &RegionName,
+) -> Result<(Option<Position>, Option<Loss>), String> {
+    let report = held.settled(region).ok_or("it did not tell its position in time")?;
+    // The first primary: what is there is adopted, and where nothing is, it is made.
+    if held.system.is_none() {
+        return Ok((report.position, None));
+    }
+    if report.role == InstanceRole::Absent {
+        return Err("it has no copy of the data yet".into());
+    }
+    // The last primary has all that it acknowledged, wherever its position stands.
+    if vacancy.last.as_ref() == Some(region) {
+        let position =
+            report.position.filter(|_| matches!(report.role, InstanceRole::Stopped { clean: true }));
+        return Ok((position, None));
+    }
+    let position = report.position.ok_or("it does not know its position")?;
+    if held.furthest().is_some_and(|furthest| furthest.timeline > position.timeline) {
+        return Err(format!("it is on an old timeline, {}", position.timeline));
+    }
+    if let Some(missing) = unseen_acknowledgements(case, wished, held, vacancy) {
+        return Err(missing);
+    }
+    let loss = loss(held, vacancy, report, position, case.now);
+    // With enough witnesses, whatever was acknowledged is on the most advanced of them.
+    if wished.mode.acks() > 0 {
+        return match ahead_of(wished, held, position) {
+            None => Ok((Some(position), None)),
+            Some(other) => Err(format!("rows that were acknowledged may be in {other} alone")),
+        };
+    }
+    let limit = wished.max_data_loss;
+    if loss.bytes > limit.bytes || loss.time > limit.time {
+        return Err(format!(
+            "it may lack {loss}, and max_data_loss allows {} bytes and {}: `failover failover {} --to {region} --allow-data-loss` promotes it all the same",
+            limit.bytes,
+            Human(limit.time),
+            case.service
+        ));
+    }
+    Ok((Some(position), (loss != Loss::default()).then_some(loss)))
+}
+
+/// One that came to rest with more than `position`.
+fn ahead_of<'a>(wished: &'a Database, held: &Ownership, position: Position) -> Option<&'a RegionName> {
+    let has_more = |region: &&RegionName| {
+        held.settled(region).and_then(|told| told.position).is_some_and(|its| its > position)
+    };
+    wished.instances.keys().find(has_more)
+}
+
+/// S3, where commits wait for `acks` of the others: each is on one of any `others - acks + 1`.
+fn unseen_acknowledgements(
+    case: &Case,
+    wished: &Database,
+    held: &Ownership,
+    vacancy: &Vacancy,
+) -> Option<String> {
+    let acks = usize::from(wished.mode.acks());
+    let last = vacancy.last.as_ref()?;
+    if acks == 0 || matches!(vacancy.proof, Proof::Released { clean: Some(_), .. }) {
+        return None;
+    }
+    let others: Vec<&RegionName> = wished.instances.keys().filter(|region| *region != last).collect();
+    let told =
+        others.iter().filter(|region| held.settled(region).is_some_and(|told| told.position.is_some()));
+    let (told, needed) = (told.count(), others.len().saturating_sub(acks) + 1);
+    (told < needed).then(|| {
+        format!(
+            "rows that {} acknowledged may be on an instance that is away: {told} of {} told their position, {needed} are needed",
+            case.service,
+            others.len()
+        )
+    })
+}
+
+/// At most. What the old primary wrote unheard of after its last word counts as time.
+fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport, position: Position, now: Time) -> Loss {
+    let known = held.furthest().unwrap_or(position);
+    let bytes = known.lsn.ahead_of(position.lsn);
+    let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
+    let time = match &vacancy.proof {
+        Proof::NeverOwned => Duration::ZERO,
+        Proof::Released { clean: Some(clean), .. } if clean.lsn <= position.lsn => Duration::ZERO,
+        // It had all that was told with the last renewal.
+        Proof::Expired { heard, position: told @ Some(_) } if has(told) => held.since.since(*heard),
+        // How long it had heard nothing when it told of itself, less what has passed since nobody writes.
+        _ => report.silent.saturating_sub(now.since(held.since)),
+    };
+    Loss { bytes, time }
+}
+
+/// Why a planned move there would not be lossless or quick.
+pub(super) fn unfit_heir(state: &State, service: &ServiceName, region: &RegionName) -> Option<String> {
+    let (_, held) = state.database(service)?;
+    let report = held.instances.get(region);
+    match report.map(|report| (report.role, &report.problem)) {
+        Some((_, Some(problem))) => Some(format!("its database: {problem}")),
+        Some((InstanceRole::Replica { streaming: true }, None)) => None,
+        Some((role, None)) => Some(format!("its database is {role}")),
+        None => Some("nothing is known of its database".into()),
+    }
+}

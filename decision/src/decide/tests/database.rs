@@ -1,0 +1,290 @@
+//! Who writes to a database: first, after a loss, and by plan.
+
+use crate::command::{Command, Outcome, Refusal};
+use crate::config::{Config, MaxDataLoss, Mode};
+use crate::database::{InstanceRole, Proof, lease};
+use crate::decide::{switchover, too_few_vantages};
+use crate::goal::{self, DatabaseRole};
+use crate::name::AgentId;
+use crate::plan::{Action, Epoch, PlanStatus};
+use crate::testing::{World, ms, secs, three_regions, with_database};
+use crate::time::Time;
+
+fn world(mode: Mode) -> World {
+    World::new(config(mode))
+}
+
+fn config(mode: Mode) -> Config {
+    let mut config = three_regions();
+    with_database(&mut config, "app", mode);
+    config
+}
+
+fn holder(world: &World) -> Option<&str> {
+    world.state.databases[&"app".into()].holder().map(|region| region.as_str())
+}
+
+fn steps(world: &World) -> Vec<String> {
+    world.last_plan().plan.steps.iter().map(|step| step.action.to_string()).collect()
+}
+
+#[test]
+fn the_first_primary_is_made_where_the_service_is_and_the_others_follow() {
+    let world = world(Mode::Async);
+    assert_eq!(holder(&world), Some("us"));
+    assert_eq!(world.writers("app"), ["us"]);
+    assert_eq!(world.last_plan().plan.kind.to_string(), "recover");
+    assert_eq!(world.last_plan().status, PlanStatus::Done);
+    assert_eq!(steps(&world)[0], "promote the database in us");
+    for region in ["eu", "ap"] {
+        let role = world.instance("app", region).unwrap().role;
+        assert_eq!(role, InstanceRole::Replica { streaming: true }, "{region}");
+    }
+    assert_eq!(world.state.databases[&"app".into()].system.as_deref(), Some("7"));
+    assert_eq!(world.conclusion("app"), "the primary is healthy");
+}
+
+#[test]
+fn a_lost_region_costs_its_lease_and_not_the_detection_timeout() {
+    let mut world = world(Mode::Async);
+    let ttl = world.config().services[&"app".into()].database.as_ref().unwrap().lease.ttl;
+    world.kill("us");
+    world.run_for(ttl);
+    assert_eq!(holder(&world), Some("us"), "its guard and the leader's clock are not compared");
+    world.run_for(lease::span(ttl) - ttl + ms(150));
+    assert_eq!(holder(&world), Some("eu"));
+    assert_eq!(world.writers("app"), ["eu"]);
+    assert_eq!(world.primary("app"), "eu");
+    assert_eq!(world.answers_for("app.example.test"), ["eu=100"]);
+    assert_eq!(
+        steps(&world)[..2],
+        ["fence the database in us", "promote the database in eu"],
+        "before where names lead"
+    );
+    assert_eq!(world.instance("app", "ap").unwrap().role, InstanceRole::Replica { streaming: true });
+
+    world.revive("us");
+    world.run_for(secs(10));
+    assert_eq!(world.writers("app"), ["eu"]);
+    assert_eq!(world.instance("app", "us").unwrap().role, InstanceRole::Replica { streaming: true });
+}
+
+#[test]
+fn a_dead_postmaster_under_a_living_agent_is_not_waited_for() {
+    let mut world = world(Mode::Async);
+    world.crash_database("app", "us");
+    world.run_for(ms(200));
+    assert_eq!(world.writers("app"), ["eu"]);
+    assert_eq!(world.primary("app"), "eu");
+}
+
+#[test]
+fn an_agent_that_falls_silent_is_fenced_before_another_is_promoted() {
+    let mut world = world(Mode::Async);
+    world.silence("us");
+    // `run_databases` asserts at every step that there are never two writers.
+    world.run_for(secs(4));
+    assert_eq!(world.writers("app"), ["eu"]);
+    assert_eq!(world.instance("app", "us").unwrap().role, InstanceRole::Stopped { clean: false });
+}
+
+#[test]
+fn the_most_advanced_is_promoted_and_not_the_next_in_order() {
+    let mut world = world(Mode::Async);
+    world.cut("eu", "us");
+    world.write("app", "us", 4_096);
+    world.run_for(secs(1));
+    world.kill("us");
+    world.run_for(secs(4));
+    assert_eq!(world.writers("app"), ["ap"]);
+}
+
+#[test]
+fn nobody_is_promoted_past_the_loss_that_is_allowed() {
+    let mut config = config(Mode::Async);
+    let database = config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap();
+    database.max_data_loss = MaxDataLoss { bytes: 1_000, time: secs(30) };
+    let mut world = World::new(config);
+    world.cut("eu", "us");
+    world.cut("ap", "us");
+    world.write("app", "us", 5_000);
+    world.run_for(secs(1));
+    world.kill("us");
+    world.run_for(secs(60));
+    assert_eq!(world.writers("app"), [""; 0]);
+    let told = world.conclusion("app");
+    assert!(told.contains("eu: it may lack 5000 bytes known"), "{told}");
+    assert!(told.contains("--allow-data-loss"), "{told}");
+
+    // What comes back has everything.
+    world.revive("us");
+    world.run_for(secs(5));
+    assert_eq!(world.writers("app"), ["us"]);
+    assert_eq!(world.last_plan().plan.kind.to_string(), "recover");
+}
+
+#[test]
+fn in_synchronous_mode_nobody_is_promoted_while_a_row_may_be_elsewhere() {
+    let mut world = world(Mode::Sync { acks: 1 });
+    world.kill("us");
+    world.kill("ap");
+    world.run_for(secs(60));
+    assert_eq!(world.writers("app"), [""; 0], "one of three vantages moves nothing");
+    assert_eq!(
+        too_few_vantages(world.config(), &world.state).as_deref(),
+        Some("1 of 3 vantages have a session, 2 are needed")
+    );
+    world.revive("ap");
+    world.run_for(secs(5));
+    assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
+}
+
+#[test]
+fn a_planned_move_hands_over_everything_and_fences_in_order() {
+    let mut world = world(Mode::Async);
+    world.write("app", "us", 1_234);
+    let plan = switchover(&world.state, world.now, &"app".into(), Some(&"ap".into()), "test".into()).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.run_for(ms(400));
+    assert_eq!(world.writers("app"), ["ap"]);
+    assert_eq!(steps(&world)[..2], ["end writes in us without loss", "promote the database in ap"]);
+    let held = &world.state.databases[&"app".into()];
+    assert!(held.at_least.is_some());
+    assert_eq!(world.instance("app", "us").unwrap().role, InstanceRole::Replica { streaming: true });
+    assert_eq!(world.last_plan().status, PlanStatus::Done);
+}
+
+#[test]
+fn a_planned_move_that_cannot_be_completed_goes_back() {
+    let mut world = world(Mode::Async);
+    world.stubborn.insert("ap".into());
+    let plan = switchover(&world.state, world.now, &"app".into(), Some(&"ap".into()), "test".into()).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.run_for(secs(1));
+    assert_eq!(world.writers("app"), ["us"], "it has everything, and nothing need be moved");
+    assert_eq!(world.primary("app"), "us");
+}
+
+#[test]
+fn a_failed_promotion_gives_the_turn_to_the_next() {
+    let mut world = world(Mode::Async);
+    world.stubborn.insert("eu".into());
+    world.crash_database("app", "us");
+    world.kill("us");
+    world.run_for(secs(5));
+    assert_eq!(world.writers("app"), ["ap"], "{}", world.conclusion("app"));
+}
+
+#[test]
+fn a_pause_leaves_the_lease_to_its_holder() {
+    let mut world = world(Mode::Async);
+    world.must(Command::Pause { why: "maintenance".into() });
+    world.silence("us");
+    world.run_for(secs(30));
+    assert_eq!(holder(&world), Some("us"));
+    assert_eq!(world.writers("app"), [""; 0], "its guard knows of no pause");
+    world.hear("us");
+    world.run_for(secs(1));
+    assert_eq!(world.writers("app"), ["us"], "at the epoch that it had");
+    assert_eq!(world.state.databases[&"app".into()].epoch, Epoch(2));
+}
+
+#[test]
+fn a_plan_waits_for_a_person_where_that_is_wished_but_going_on_does_not() {
+    let mut config = config(Mode::Async);
+    config.strategy.manual_approval_required = true;
+    let mut world = World::new(config);
+    assert_eq!(world.writers("app"), ["us"]);
+    world.kill("us");
+    world.run_for(secs(10));
+    assert_eq!(world.last_plan().status, PlanStatus::AwaitingApproval);
+    assert_eq!(world.writers("app"), [""; 0]);
+    let id = world.last_plan().plan.id;
+    let mut approved = world.clone();
+    approved.must(Command::Approve { plan: id });
+    approved.run_for(secs(1));
+    assert_eq!(approved.writers("app"), ["eu"]);
+
+    world.revive("us");
+    world.run_for(secs(2));
+    assert_eq!(world.writers("app"), ["us"]);
+}
+
+#[test]
+fn the_state_refuses_what_would_make_two_writers() {
+    let mut world = world(Mode::Async);
+    let epoch = world.state.databases[&"app".into()].epoch;
+    let heard = Time(world.now.0 - 100);
+    let early = Command::ExpireLease { service: "app".into(), epoch, heard, position: None };
+    let refused = world.apply(early);
+    assert!(
+        matches!(refused.refusal(), Some(Refusal::NotAllowed { detail }) if detail.contains("may not have expired"))
+    );
+
+    // Another's agent cannot give it back, nor can its own for an epoch that is to come.
+    for (agent, epoch) in [("eu", epoch), ("us", Epoch(epoch.0 + 1))] {
+        let release = Command::ReleaseLease {
+            agent: AgentId::new(agent, 1),
+            service: "app".into(),
+            epoch,
+            clean: None,
+            last_known: None,
+            why: "test".into(),
+        };
+        assert!(matches!(world.apply(release), Outcome::Refused { .. }), "{agent}");
+    }
+    assert_eq!(holder(&world), Some("us"));
+
+    // A promotion without the fence before it.
+    let mut plan =
+        switchover(&world.state, world.now, &"app".into(), Some(&"eu".into()), "test".into()).unwrap();
+    plan.steps.retain(|step| matches!(step.action, Action::Promote { .. }));
+    plan.steps[0].after.clear();
+    let (id, step) = (plan.id, plan.steps[0].id);
+    world.must(Command::OpenPlan { plan, explanation: None });
+    let outcome = world.apply(Command::StartStep { plan: id, step, attempt: 1 });
+    assert!(
+        matches!(outcome.refusal(), Some(Refusal::NotAllowed { detail }) if detail.contains("may still take writes")),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_new_leader_waits_for_leases_that_it_knows_nothing_of() {
+    let mut world = world(Mode::Async);
+    world.silence("us");
+    world.run_for(secs(3));
+    // Another controller leads: what was renewed before is not known to it.
+    world.view.renewals.clear();
+    world.view.since = world.now;
+    world.run_for(secs(3));
+    assert_eq!(holder(&world), Some("us"));
+    world.run_for(secs(1));
+    assert_eq!(world.writers("app"), ["eu"]);
+    let proof = world.state.databases[&"app".into()].previous;
+    assert!(proof > Epoch(0));
+}
+
+#[test]
+fn goals_say_who_writes_and_who_follows() {
+    let mut world = world(Mode::Async);
+    let role = |world: &World, region: &str| {
+        goal::of_agent(&world.state, &AgentId::new(region, 1)).databases[0].role.clone()
+    };
+    assert!(matches!(role(&world, "us"), DatabaseRole::Primary { .. }));
+    assert_eq!(role(&world, "eu"), DatabaseRole::Replica { of: "us".into(), heir: false });
+    let epoch = world.state.databases[&"app".into()].epoch;
+    world.must(Command::ReleaseLease {
+        agent: AgentId::new("us", 1),
+        service: "app".into(),
+        epoch,
+        clean: None,
+        last_known: None,
+        why: "test".into(),
+    });
+    let vacancy = world.state.databases[&"app".into()].vacancy().unwrap().clone();
+    assert!(matches!(vacancy.proof, Proof::Released { .. }));
+    for region in ["us", "eu", "ap"] {
+        assert_eq!(role(&world, region), DatabaseRole::Rest);
+    }
+}
