@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use decision::command::{Command, Outcome, Stamped};
+use decision::name::AgentId;
 use decision::state::State;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use wire::api::{ForwardAnswer, Forwarded};
 use wire::connect::{ChannelOptions, channel, with_causes};
 use wire::host::Host;
+use wire::lease::{Renewal, Renewed};
 use wire::proto::regent::v1 as pb;
 use wire::proto::regent::v1::members_client::MembersClient;
 use wire::tls::{Credentials, Expect};
@@ -18,6 +20,7 @@ use wire::tls::{Credentials, Expect};
 use crate::freshness::Freshness;
 use crate::heard::Heard;
 use crate::raft::{Member, Node, ProposeError, ReadError};
+use crate::rounds::Rounds;
 
 /// The largest message between controllers: a whole configuration and some.
 pub(crate) const MESSAGE_MAX: usize = 8 * 1024 * 1024;
@@ -29,6 +32,7 @@ pub struct Controller {
     pub node: Node,
     pub heard: Heard,
     pub freshness: Freshness,
+    pub rounds: Rounds,
     pub host: Host,
     pub region: String,
     credentials: Credentials,
@@ -54,6 +58,7 @@ impl Controller {
             node,
             heard: Heard::default(),
             freshness: Freshness::default(),
+            rounds: Rounds::default(),
             host,
             region,
             credentials,
@@ -145,7 +150,7 @@ impl Controller {
     }
 
     /// Tells the leader that agents were heard of; false when no leader took it.
-    pub async fn tell_heard(&self, agent: &decision::name::AgentId, within: Duration) -> bool {
+    pub async fn tell_heard(&self, agent: &AgentId, within: Duration) -> bool {
         match self.node.leader() {
             Some((id, _)) if id == self.node.id() => self.heard.note(agent),
             Some((id, member)) => {
@@ -154,6 +159,30 @@ impl Controller {
                 matches!(tokio::time::timeout(within, call).await, Ok(Ok(_)))
             }
             None => false,
+        }
+    }
+
+    /// Has the leader renew a lease, here or by whoever leads. Never asked twice: the agent asks anew,
+    /// from a later moment.
+    pub async fn ask_to_renew(
+        &self,
+        agent: &AgentId,
+        renewal: Renewal,
+        within: Duration,
+    ) -> Result<Renewed, Attempt> {
+        match self.node.leader() {
+            Some((id, _)) if id == self.node.id() => self.renew(agent, &renewal, within).await,
+            Some((id, member)) => {
+                let agent = agent.to_string();
+                let request = pb::ForwardedRenewal { agent, renewal: Some(renewal.into()) };
+                let call = async { self.client(id, &member).renew(request).await };
+                match tokio::time::timeout(within, call).await {
+                    Err(_) => Err(Attempt::Unknown(format!("the leader did not answer within {within:?}"))),
+                    Ok(Err(status)) => Err(attempt(&status)),
+                    Ok(Ok(reply)) => Ok(reply.into_inner().into()),
+                }
+            }
+            None => Err(Attempt::NotLeader),
         }
     }
 

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use decision::decide::LeaseView;
-use decision::name::AgentId;
+use decision::command::Command;
+use decision::database::Position;
+use decision::decide::{LeaseView, Renewal};
+use decision::name::{AgentId, ServiceName};
+use decision::plan::Epoch;
 use decision::time::Time;
 use tokio::time::Instant;
 
@@ -19,6 +22,14 @@ struct Term {
     base: Time,
     begun: Instant,
     heard: BTreeMap<AgentId, Time>,
+    leases: BTreeMap<ServiceName, Lease>,
+}
+
+/// The newest renewal of one database's lease.
+struct Lease {
+    renewal: Renewal,
+    /// Its end has been proposed: it can no longer be renewed.
+    sealed: bool,
 }
 
 impl Term {
@@ -32,7 +43,8 @@ impl Heard {
     /// falls in the log.
     pub fn begin(&self, wall: Time, newest_in_log: Time) {
         let base = wall.max(newest_in_log);
-        *self.lock() = Some(Term { base, begun: Instant::now(), heard: BTreeMap::new() });
+        *self.lock() =
+            Some(Term { base, begun: Instant::now(), heard: BTreeMap::new(), leases: BTreeMap::new() });
     }
 
     pub fn end(&self) {
@@ -53,11 +65,61 @@ impl Heard {
         true
     }
 
+    /// Takes a renewal in, whatever will be answered. False when this member does not lead, or the
+    /// lease is being ended.
+    pub fn renew(&self, service: &ServiceName, epoch: Epoch, position: Option<Position>) -> bool {
+        let mut term = self.lock();
+        let Some(term) = term.as_mut() else { return false };
+        let renewal = Renewal { epoch, heard: term.now(), position };
+        match term.leases.get_mut(service) {
+            Some(lease) if lease.renewal.epoch > epoch => false,
+            Some(lease) if lease.renewal.epoch == epoch && lease.sealed => false,
+            Some(lease) if lease.renewal.epoch == epoch => {
+                let position = position.or(lease.renewal.position);
+                lease.renewal = Renewal { position, ..renewal };
+                true
+            }
+            _ => {
+                term.leases.insert(service.clone(), Lease { renewal, sealed: false });
+                true
+            }
+        }
+    }
+
+    /// S4: before the end of a lease is proposed, nobody can renew it any more. False when it was
+    /// renewed since the rules looked: then they must look again.
+    pub fn seal(&self, command: &Command) -> bool {
+        let Command::ExpireLease { service, epoch, heard, .. } = command else { return true };
+        let mut term = self.lock();
+        let Some(term) = term.as_mut() else { return false };
+        let unheard = Renewal { epoch: *epoch, heard: *heard, position: None };
+        let lease = term.leases.entry(service.clone()).or_insert(Lease { renewal: unheard, sealed: false });
+        if lease.renewal.epoch != *epoch {
+            // Of an epoch that is over: this leader has heard of none since.
+            *lease = Lease { renewal: unheard, sealed: false };
+        }
+        if lease.renewal.heard > *heard {
+            return false;
+        }
+        lease.sealed = true;
+        true
+    }
+
+    /// What was proposed is in the state, or never will be.
+    pub fn unseal(&self) {
+        if let Some(term) = self.lock().as_mut() {
+            for lease in term.leases.values_mut() {
+                lease.sealed = false;
+            }
+        }
+    }
+
     /// What the rules may know, and the time it holds at.
     pub fn view(&self) -> Option<(LeaseView, Time)> {
         let term = self.lock();
         let term = term.as_ref()?;
-        Some((LeaseView { since: term.base, heard: term.heard.clone() }, term.now()))
+        let renewals = term.leases.iter().map(|(service, lease)| (service.clone(), lease.renewal)).collect();
+        Some((LeaseView { since: term.base, heard: term.heard.clone(), renewals }, term.now()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Term>> {

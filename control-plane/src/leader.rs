@@ -58,10 +58,17 @@ async fn lead(controller: &Controller, shutdown: &CancellationToken) -> Option<V
         let decision = decide(&controller.state(), &view, now);
         if !decision.commands.is_empty() {
             let commands = decision.commands;
+            if !commands.iter().all(|command| controller.heard.seal(command)) {
+                controller.heard.unseal();
+                continue;
+            }
             trace(&commands);
             let batch = Command::Batch { commands: commands.clone() };
             match controller.propose(batch, &by, COMMIT_WITHIN).await {
-                Ok(outcome) => warn_of_refusals(&outcome),
+                Ok(outcome) => {
+                    controller.heard.unseal();
+                    warn_of_refusals(&outcome);
+                }
                 Err(ProposeError::NotLeader { .. }) => return Some(commands),
                 Err(error) => {
                     tracing::warn!(%error, "a decision was not committed");

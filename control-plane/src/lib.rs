@@ -9,7 +9,9 @@ pub mod grpc;
 pub mod heard;
 pub mod http;
 pub mod leader;
+mod leases;
 pub mod raft;
+mod rounds;
 mod run;
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,7 @@ use wire::proto::regent::raft::v1::{Ballot, VoteRequest};
 use wire::tls::{Credentials, Expect, Files};
 
 /// Every gRPC method that a controller serves, and the one role that may call it.
-const CALLS: [(&str, &str); 13] = [
+const CALLS: [(&str, &str); 16] = [
     ("/regent.raft.v1.Raft/Append", "controller"),
     ("/regent.raft.v1.Raft/Vote", "controller"),
     ("/regent.raft.v1.Raft/PreVote", "controller"),
@@ -26,7 +26,10 @@ const CALLS: [(&str, &str); 13] = [
     ("/regent.v1.Members/Forward", "controller"),
     ("/regent.v1.Members/Heard", "controller"),
     ("/regent.v1.Members/ReadIndex", "controller"),
+    ("/regent.v1.Members/Renew", "controller"),
     ("/regent.v1.Agents/Session", "agent"),
+    ("/regent.v1.Agents/Renew", "agent"),
+    ("/regent.v1.Agents/Tell", "agent"),
     ("/regent.v1.Operator/Read", "operator"),
     ("/regent.v1.Operator/Do", "operator"),
     ("/regent.v1.Operator/Watch", "operator"),

@@ -7,6 +7,7 @@ pub mod authority;
 pub mod connect;
 pub mod host;
 pub mod identity;
+pub mod lease;
 pub mod listen;
 pub mod log;
 pub mod proto;

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 use wire::agent::{FromAgent, StepReport, ToAgent};
 use wire::identity::Identity;
+use wire::lease::Told;
 use wire::proto::regent::v1 as pb;
 use wire::proto::regent::v1::agents_server;
 
@@ -28,6 +29,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
 const SUBMIT_WITHIN: Duration = Duration::from_secs(5);
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// Longer than any lease that is worth renewing.
+const RENEW_WITHIN: Duration = Duration::from_secs(5);
 /// Shortest time between two goals.
 const GOAL_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 /// Messages to an agent that reads slowly; past it the stream waits, then its heartbeats stop.
@@ -68,6 +71,33 @@ impl agents_server::Agents for Agents {
         };
         tokio::spawn(session.instrument(span));
         Ok(Response::new(ReceiverStream::new(receiver).boxed()))
+    }
+
+    async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewReply>, Status> {
+        let Identity::Agent(agent) = caller(&request)? else {
+            return Err(Status::permission_denied("only an agent holds a lease"));
+        };
+        let renewal = request.into_inner().into();
+        let renewed = self.controller.ask_to_renew(&agent, renewal, RENEW_WITHIN).await;
+        Ok(Response::new(renewed.map_err(super::members::status)?.into()))
+    }
+
+    async fn tell(&self, request: Request<pb::TellRequest>) -> Result<Response<pb::TellReply>, Status> {
+        let Identity::Agent(agent) = caller(&request)? else {
+            return Err(Status::permission_denied("only an agent tells of its instance"));
+        };
+        let told: Told = serde_json::from_slice(&request.into_inner().json)
+            .map_err(|error| Status::invalid_argument(format!("what was told cannot be read: {error}")))?;
+        let by = format!("agent/{agent}");
+        let command = match told {
+            Told::Instance { service, report } => Command::ReportInstance { agent, service, report },
+            Told::Released { service, epoch, clean, last_known, why } => {
+                Command::ReleaseLease { agent, service, epoch, clean, last_known, why }
+            }
+        };
+        let outcome = self.controller.submit(command, &by, SUBMIT_WITHIN).await.map_err(unavailable)?;
+        let json = serde_json::to_vec(&outcome).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(pb::TellReply { json: json.into() }))
     }
 }
 

@@ -16,6 +16,8 @@ use crate::raft::ReadError;
 /// A caller may not make the leader wait longer.
 const WITHIN_MAX: Duration = Duration::from_secs(60);
 const READ_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than any lease that is worth renewing.
+const RENEW_WITHIN: Duration = Duration::from_secs(5);
 
 pub struct Members(pub Arc<Controller>);
 
@@ -48,6 +50,17 @@ impl members_server::Members for Members {
         Ok(Response::new(pb::HeardReply {}))
     }
 
+    async fn renew(
+        &self,
+        request: Request<pb::ForwardedRenewal>,
+    ) -> Result<Response<pb::RenewReply>, Status> {
+        let pb::ForwardedRenewal { agent, renewal } = request.into_inner();
+        let agent = AgentId::try_from(agent).map_err(Status::invalid_argument)?;
+        let renewal = renewal.ok_or_else(|| Status::invalid_argument("there is no renewal in it"))?;
+        let renewed = self.0.renew(&agent, &renewal.into(), RENEW_WITHIN).await.map_err(status)?;
+        Ok(Response::new(renewed.into()))
+    }
+
     async fn read_index(
         &self,
         _request: Request<pb::ReadIndexRequest>,
@@ -61,7 +74,7 @@ impl members_server::Members for Members {
 }
 
 /// Read back by `controller::attempt`.
-fn status(attempt: Attempt) -> Status {
+pub(super) fn status(attempt: Attempt) -> Status {
     match attempt {
         Attempt::NotLeader => Status::failed_precondition("this controller is not the leader"),
         Attempt::Unknown(why) => Status::unknown(why),

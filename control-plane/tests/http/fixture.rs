@@ -333,6 +333,8 @@ impl Backend for Fixed {
                     automatic: false,
                     needs_approval: false,
                     reason: "asked".into(),
+                    loss: None,
+                    accepts_loss: false,
                     steps: Vec::new(),
                 };
                 let outcome = if dry_run { Outcome::Unchanged } else { Outcome::Applied { seq: 41 } };

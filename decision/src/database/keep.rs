@@ -1,0 +1,345 @@
+//! What an agent does next with its instance: a table of what is wished and what is seen. Asked
+//! anew after each action, so that a restarted agent and normal running are one path, and anything
+//! may have happened meanwhile.
+
+use super::Position;
+use crate::goal::DatabaseRole;
+use crate::name::RegionName;
+use crate::plan::Epoch;
+
+/// What is found on this machine now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub files: Files,
+    pub process: Process,
+    /// Whether this agent holds a lease of the goal's epoch that the guard counts.
+    pub leased: bool,
+    /// How the last postmaster that took writes ended, if none runs now.
+    pub ended: Option<Ended>,
+}
+
+/// The data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Files {
+    Absent,
+    Present {
+        system: String,
+        /// It would start as a replica.
+        standby: bool,
+        /// Where it was shut down in order.
+        clean: Option<Position>,
+    },
+    /// A copy that was not finished, or a folder that cannot be read as one.
+    Broken {
+        why: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Process {
+    None,
+    /// It does not answer yet.
+    Starting,
+    /// It was told to end, and has not yet.
+    Stopping,
+    Replica {
+        /// Whom it is set to follow.
+        of: Option<RegionName>,
+        /// What it has on disk.
+        position: Option<Position>,
+        streaming: bool,
+        /// Its history and that of whom it follows have parted.
+        diverged: bool,
+    },
+    Primary,
+}
+
+/// The end of the last postmaster that took writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The highest at which it held a lease.
+    pub epoch: Epoch,
+    /// The guard ended it because the lease was over.
+    pub fenced: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// All is as it should be.
+    Rest,
+    /// For something that is under way already.
+    Wait(&'static str),
+    /// It stands still for the vacancy that is now, and may say so.
+    Settled,
+    /// Have the lease renewed, and the guard count it, before anything that takes writes.
+    Lease,
+    Create,
+    /// As it is: it goes on where it ended.
+    StartPrimary,
+    /// `None`: following nobody, only to be asked or promoted.
+    StartReplica {
+        of: Option<RegionName>,
+    },
+    Promote,
+    Follow {
+        of: Option<RegionName>,
+    },
+    /// In order, once whoever takes over has everything.
+    ShutDown {
+        to: RegionName,
+    },
+    /// In order; nothing was written here that others lack.
+    Stop,
+    /// At once, every process of it.
+    Kill(&'static str),
+    Rewind {
+        of: RegionName,
+    },
+    Clone {
+        of: RegionName,
+    },
+    Release {
+        clean: Option<Position>,
+        why: &'static str,
+    },
+    /// Only a person can help.
+    Problem(String),
+}
+
+/// `system`: the database that this must be a copy of, once that is known.
+pub fn next(role: &DatabaseRole, epoch: Epoch, system: Option<&str>, seen: &Seen) -> Action {
+    if let (Files::Present { system: its, .. }, Some(ours)) = (&seen.files, system)
+        && its != ours
+    {
+        return match seen.process {
+            Process::None => Action::Problem(format!(
+                "its data folder is of another database (system {its}, not {ours}): move it away, and it is copied anew"
+            )),
+            _ => Action::Kill("its data folder is of another database"),
+        };
+    }
+    match role {
+        DatabaseRole::Primary { at_least, .. } => as_primary(epoch, system, *at_least, seen),
+        DatabaseRole::Replica { of, .. } => as_replica(of, seen),
+        DatabaseRole::Yield { to } => as_yielding(to.as_ref(), seen),
+        DatabaseRole::Rest => at_rest(seen),
+    }
+}
+
+fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, seen: &Seen) -> Action {
+    let died = seen.ended.filter(|ended| ended.epoch == epoch && !ended.fenced);
+    if died.is_some() && seen.process == Process::None {
+        return Action::Release { clean: None, why: "postgres ended" };
+    }
+    match (&seen.process, &seen.files) {
+        // S1: the guard counts before anything can be written.
+        _ if !seen.leased => match &seen.process {
+            Process::Primary => Action::Kill("it holds no lease"),
+            _ => Action::Lease,
+        },
+        (Process::None, Files::Absent) if system.is_none() => Action::Create,
+        (Process::None, Files::Absent) => Action::Release { clean: None, why: "its data folder is gone" },
+        (Process::None, Files::Broken { .. }) => {
+            Action::Release { clean: None, why: "its data folder cannot be used" }
+        }
+        (Process::None, Files::Present { standby: true, .. }) => Action::StartReplica { of: None },
+        (Process::None, Files::Present { standby: false, .. }) => Action::StartPrimary,
+        (Process::Starting, _) => Action::Wait("for it to start"),
+        (Process::Stopping, _) => Action::Wait("for it to end"),
+        (Process::Primary, _) => Action::Rest,
+        (Process::Replica { position, .. }, _) => match at_least {
+            // S3: a planned move hands over everything.
+            Some(least) if position.is_none_or(|position| position.lsn < least.lsn) => {
+                Action::Wait("for everything that was acknowledged")
+            }
+            _ => Action::Promote,
+        },
+    }
+}
+
+fn as_replica(of: &RegionName, seen: &Seen) -> Action {
+    match (&seen.process, &seen.files) {
+        (Process::Primary, _) => Action::Kill("another holds the lease"),
+        (Process::None, Files::Absent | Files::Broken { .. }) => Action::Clone { of: of.clone() },
+        // It took writes once: what it has beyond the others goes, and is kept aside.
+        (Process::None, Files::Present { standby: false, .. }) => Action::Rewind { of: of.clone() },
+        (Process::None, Files::Present { standby: true, .. }) => {
+            Action::StartReplica { of: Some(of.clone()) }
+        }
+        (Process::Starting, _) => Action::Wait("for it to start"),
+        (Process::Stopping, _) => Action::Wait("for it to end"),
+        (Process::Replica { diverged: true, .. }, _) => Action::Stop,
+        (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => {
+            Action::Follow { of: Some(of.clone()) }
+        }
+        (Process::Replica { .. }, _) => Action::Rest,
+    }
+}
+
+fn as_yielding(to: Option<&RegionName>, seen: &Seen) -> Action {
+    match (&seen.process, to, &seen.files) {
+        (Process::Primary, Some(to), _) => Action::ShutDown { to: to.clone() },
+        (Process::Primary | Process::Stopping | Process::Starting, None, _) => {
+            Action::Kill("it is told to end")
+        }
+        (Process::Stopping | Process::Starting, Some(_), _) => Action::Wait("for it to end"),
+        // Granted, and not begun yet: nothing was written.
+        (Process::Replica { .. }, _, _) => Action::Release { clean: None, why: "it was not promoted yet" },
+        (Process::None, _, Files::Present { clean: Some(at), standby: false, .. }) => {
+            Action::Release { clean: Some(*at), why: "it was shut down in order" }
+        }
+        (Process::None, _, _) => Action::Release { clean: None, why: "it has ended, and not in order" },
+    }
+}
+
+/// Nobody may write, and what each has must not change while the others are compared with it.
+fn at_rest(seen: &Seen) -> Action {
+    match &seen.process {
+        Process::Primary => Action::Kill("nobody holds the lease"),
+        Process::Starting => Action::Wait("for it to start"),
+        Process::Stopping => Action::Wait("for it to end"),
+        Process::Replica { of: Some(_), .. } => Action::Follow { of: None },
+        // What has arrived is written down before it counts.
+        Process::Replica { streaming: true, .. } => Action::Wait("for it to stop receiving"),
+        Process::Replica { .. } | Process::None => Action::Settled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsn::Lsn;
+
+    const EPOCH: Epoch = Epoch(7);
+
+    fn at(lsn: u64) -> Position {
+        Position { timeline: 1, lsn: Lsn(lsn) }
+    }
+
+    fn present(standby: bool) -> Files {
+        Files::Present { system: "7".into(), standby, clean: None }
+    }
+
+    fn seen(files: Files, process: Process) -> Seen {
+        Seen { files, process, leased: true, ended: None }
+    }
+
+    fn replica(of: Option<&str>) -> Process {
+        let of = of.map(RegionName::from);
+        Process::Replica { streaming: of.is_some(), of, position: Some(at(100)), diverged: false }
+    }
+
+    fn primary(at_least: Option<Position>) -> DatabaseRole {
+        DatabaseRole::Primary { previous: Epoch(6), at_least }
+    }
+
+    fn follow() -> DatabaseRole {
+        DatabaseRole::Replica { of: "us".into(), heir: false }
+    }
+
+    fn go(role: &DatabaseRole, seen: &Seen) -> Action {
+        next(role, EPOCH, Some("7"), seen)
+    }
+
+    #[test]
+    fn nothing_takes_writes_without_a_lease() {
+        for files in [Files::Absent, present(true), present(false)] {
+            for process in [Process::None, Process::Starting, replica(None), replica(Some("us"))] {
+                let seen = Seen { leased: false, ..seen(files.clone(), process) };
+                assert_eq!(go(&primary(None), &seen), Action::Lease, "{seen:?}");
+            }
+        }
+        let unleased = Seen { leased: false, ..seen(present(false), Process::Primary) };
+        assert_eq!(go(&primary(None), &unleased), Action::Kill("it holds no lease"));
+    }
+
+    #[test]
+    fn a_primary_is_ended_by_every_other_role() {
+        let running = seen(present(false), Process::Primary);
+        assert_eq!(go(&follow(), &running), Action::Kill("another holds the lease"));
+        assert_eq!(go(&DatabaseRole::Rest, &running), Action::Kill("nobody holds the lease"));
+        assert_eq!(go(&DatabaseRole::Yield { to: None }, &running), Action::Kill("it is told to end"));
+        let to = Some("eu".into());
+        assert_eq!(go(&DatabaseRole::Yield { to }, &running), Action::ShutDown { to: "eu".into() });
+    }
+
+    #[test]
+    fn from_replica_to_primary_with_everything_that_was_acknowledged() {
+        let waiting = seen(present(true), replica(None));
+        assert_eq!(go(&primary(None), &waiting), Action::Promote);
+        assert_eq!(go(&primary(Some(at(100))), &waiting), Action::Promote);
+        let lacks = Action::Wait("for everything that was acknowledged");
+        assert_eq!(go(&primary(Some(at(101))), &waiting), lacks);
+        assert_eq!(
+            go(&primary(None), &seen(present(true), Process::None)),
+            Action::StartReplica { of: None },
+            "a timeline of its own"
+        );
+        assert_eq!(go(&primary(None), &seen(present(false), Process::None)), Action::StartPrimary);
+    }
+
+    #[test]
+    fn one_that_died_gives_back_and_one_that_was_fenced_goes_on() {
+        let ended = |epoch, fenced| {
+            let ended = Some(Ended { epoch: Epoch(epoch), fenced });
+            Seen { ended, ..seen(present(false), Process::None) }
+        };
+        let release = Action::Release { clean: None, why: "postgres ended" };
+        assert_eq!(go(&primary(None), &ended(7, false)), release);
+        assert_eq!(go(&primary(None), &ended(7, true)), Action::StartPrimary);
+        assert_eq!(go(&primary(None), &ended(6, false)), Action::StartPrimary, "that was another time");
+    }
+
+    #[test]
+    fn only_the_first_of_all_makes_a_database() {
+        let empty = seen(Files::Absent, Process::None);
+        assert_eq!(next(&primary(None), EPOCH, None, &empty), Action::Create);
+        assert!(matches!(go(&primary(None), &empty), Action::Release { .. }));
+        assert_eq!(go(&follow(), &empty), Action::Clone { of: "us".into() });
+    }
+
+    #[test]
+    fn what_came_apart_is_put_together_again() {
+        assert_eq!(go(&follow(), &seen(present(false), Process::None)), Action::Rewind { of: "us".into() });
+        let broken = Files::Broken { why: "a copy was not finished".into() };
+        assert_eq!(go(&follow(), &seen(broken, Process::None)), Action::Clone { of: "us".into() });
+        let parted = Process::Replica {
+            of: Some("us".into()),
+            position: Some(at(5)),
+            streaming: false,
+            diverged: true,
+        };
+        assert_eq!(go(&follow(), &seen(present(true), parted)), Action::Stop);
+        let elsewhere = seen(present(true), replica(Some("ap")));
+        assert_eq!(go(&follow(), &elsewhere), Action::Follow { of: Some("us".into()) });
+    }
+
+    #[test]
+    fn at_rest_nothing_moves_any_more() {
+        let rest = |process| go(&DatabaseRole::Rest, &seen(present(true), process));
+        assert_eq!(rest(replica(Some("us"))), Action::Follow { of: None });
+        assert_eq!(rest(replica(None)), Action::Settled);
+        assert_eq!(rest(Process::None), Action::Settled);
+        assert_eq!(rest(Process::Starting), Action::Wait("for it to start"));
+    }
+
+    #[test]
+    fn a_foreign_folder_is_never_touched() {
+        let foreign = Files::Present { system: "8".into(), standby: false, clean: None };
+        for role in [primary(None), follow(), DatabaseRole::Rest] {
+            let found = go(&role, &seen(foreign.clone(), Process::None));
+            assert!(matches!(found, Action::Problem(_)), "{role:?}: {found:?}");
+        }
+        assert!(matches!(go(&follow(), &seen(foreign, replica(None))), Action::Kill(_)));
+    }
+
+    #[test]
+    fn what_ended_in_order_says_where() {
+        let to = || DatabaseRole::Yield { to: Some("eu".into()) };
+        let clean = Files::Present { system: "7".into(), standby: false, clean: Some(at(9)) };
+        let release = Action::Release { clean: Some(at(9)), why: "it was shut down in order" };
+        assert_eq!(go(&to(), &seen(clean, Process::None)), release);
+        let crashed = Action::Release { clean: None, why: "it has ended, and not in order" };
+        assert_eq!(go(&to(), &seen(present(false), Process::None)), crashed);
+    }
+}
