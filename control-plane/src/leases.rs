@@ -100,6 +100,7 @@ mod tests {
             silent: Duration::ZERO,
             settled: Some(Epoch(1)),
             heir: None,
+            ready: None,
             system: None,
             problem: None,
         };

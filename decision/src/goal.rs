@@ -46,8 +46,8 @@ pub struct DatabaseGoal {
 pub enum DatabaseRole {
     /// Take writes, under a lease of this epoch.
     Primary {
-        /// Whoever said that it was ready to succeed this epoch may count its first lease from then.
-        previous: Epoch,
+        /// It may count its first lease from when it began to say that it was ready, if this is what it said.
+        ready: Option<u64>,
         /// Not before it has this much (S3).
         at_least: Option<Position>,
     },
@@ -135,7 +135,7 @@ fn role(state: &State, service: &ServiceName, held: &Ownership, region: &RegionN
     }
     match state.fencing(service, region) {
         Some(fencing) => DatabaseRole::Yield { to: fencing.lossless.then(|| fencing.heir.clone()) },
-        None => DatabaseRole::Primary { previous: held.previous, at_least: held.at_least },
+        None => DatabaseRole::Primary { ready: held.ready, at_least: held.at_least },
     }
 }
 

@@ -167,7 +167,9 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
         Some(Proof::Released { clean, .. }) => *clean,
         _ => None,
     };
-    held.previous = std::mem::replace(&mut held.epoch, plan.epoch);
+    let told = held.instances.get(region).filter(|_| held.is_ready(region));
+    held.ready = told.and_then(|told| told.ready);
+    held.epoch = plan.epoch;
     (held.owner, held.since) = (Owner::Held(region.clone()), now);
     let (service, epoch, region) = (plan.service.clone(), plan.epoch, region.clone());
     state.record(context, Event::LeaseGranted { service, epoch, region });

@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn primary(at_least: Option<Position>) -> DatabaseRole {
-        DatabaseRole::Primary { previous: Epoch(6), at_least }
+        DatabaseRole::Primary { ready: None, at_least }
     }
 
     fn follow() -> DatabaseRole {

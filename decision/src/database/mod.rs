@@ -22,10 +22,10 @@ pub struct Ownership {
     pub owner: Owner,
     /// When it was granted, or became vacant.
     pub since: Time,
-    /// Which it followed on. Whoever was ready to succeed that one may count its first lease from when
-    /// it said so.
+    /// What the holder had said by then of its readiness: it may count its first lease from when it
+    /// began to say so, because the grant came after.
     #[serde(default)]
-    pub previous: Epoch,
+    pub ready: Option<u64>,
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
@@ -100,6 +100,9 @@ pub struct InstanceReport {
     /// It follows closely and waits to take over from this epoch.
     #[serde(default)]
     pub heir: Option<Epoch>,
+    /// Drawn by chance when it became settled, or heir.
+    #[serde(default)]
+    pub ready: Option<u64>,
     pub system: Option<String>,
     /// What is wrong with it, and what to do about it.
     pub problem: Option<String>,
@@ -164,8 +167,7 @@ impl Ownership {
     /// Before anybody owned it.
     pub fn unowned(epoch: Epoch, since: Time) -> Self {
         let owner = Owner::Vacant(Vacancy { why: "it never had an owner".into(), ..Vacancy::default() });
-        let (previous, instances) = (Epoch::default(), BTreeMap::new());
-        Self { epoch, owner, since, previous, at_least: None, system: None, instances }
+        Self { epoch, owner, since, ready: None, at_least: None, system: None, instances: BTreeMap::new() }
     }
 
     pub fn holder(&self) -> Option<&RegionName> {
@@ -186,6 +188,12 @@ impl Ownership {
     pub fn settled(&self, region: &RegionName) -> Option<&InstanceReport> {
         self.vacancy()?;
         self.instances.get(region).filter(|report| report.settled == Some(self.epoch))
+    }
+
+    /// Whether it has said that it is ready to succeed whoever holds, or held, the lease last.
+    pub fn is_ready(&self, region: &RegionName) -> bool {
+        let of_this = |report: &InstanceReport| [report.settled, report.heir].contains(&Some(self.epoch));
+        self.instances.get(region).is_some_and(of_this)
     }
 
     /// Whether this instance says that it takes writes under the lease that is now.

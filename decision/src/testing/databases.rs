@@ -212,6 +212,7 @@ impl World {
             silent: now.since(instance.heard),
             settled: instance.settled,
             heir,
+            ready: None,
             system: has_data.then(|| "7".into()),
             problem: None,
         };
