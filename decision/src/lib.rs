@@ -16,6 +16,7 @@ pub mod incident;
 pub mod invariant;
 pub mod journal;
 pub mod limits;
+pub mod lsn;
 pub mod name;
 pub mod plan;
 pub mod records;
