@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod config;
 pub mod dns;
+pub mod postgres;
 pub mod retry;
 pub mod up;

@@ -1,0 +1,291 @@
+//! An old primary made a replica again, without copying it whole. First the tail of its log that
+//! nobody else has is saved: with asynchronous replication these are acknowledged writes.
+
+mod report;
+mod tail;
+
+use decision::lsn::Lsn;
+
+use super::clone::{OWN_FILES, stopped, upstream_of};
+use super::config::{Desired, Upstream};
+use super::controldata::{ClusterState, ControlData};
+use super::error::{Class, PostgresError};
+use super::files::{DataDir, Files, RewindPhase};
+use super::history::{self, Left};
+use super::run::{self, Finished};
+use super::{Inner, Postgres, apply, durable};
+
+pub use report::Diverged;
+
+/// How a rewind ended. In every case but `Impossible` the files are a replica's, ready to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewound {
+    /// Nothing here that the primary does not have: it can follow as it is.
+    NotNeeded,
+    /// A replica that was not shut down cleanly. Start it: it follows, or it says that it cannot;
+    /// then stop it cleanly and call again. (Crash recovery would end its log where the primary's
+    /// goes on.)
+    StartFirst,
+    Done(Diverged),
+    /// Clone it from the primary. The saved tail, where there was one.
+    Impossible { reason: String, saved: Option<Diverged> },
+}
+
+/// How long a promoted primary may take for its first checkpoint while we wait.
+const CHECKPOINT_WAIT_MS: u64 = 30_000;
+
+enum Verdict {
+    NotNeeded,
+    Diverged(Left),
+    Impossible(String),
+}
+
+impl Postgres {
+    /// Makes the stopped instance here follow the primary that `desired` names. Cut off before
+    /// `pg_rewind` changed anything, it may be called again; after that the data folder is broken
+    /// and says so.
+    pub async fn rewind_from(&self, desired: &Desired) -> Result<Rewound, PostgresError> {
+        let upstream = upstream_of(desired)?.clone();
+        let source = self.identify(&upstream).await?;
+        let files = match self.observe_files(Some(source.system_identifier)).await? {
+            DataDir::Present(files) => files,
+            other => return Err(other.into_error(&self.inner.paths.data)),
+        };
+        self.look(|inner| stopped(inner)).await?;
+        let theirs = self.source_history(&upstream, source.timeline).await?;
+        let (ours, our_timeline) = self.own_history(&files).await?;
+        let Some(fork) = history::divergence((&ours, our_timeline), (&theirs, source.timeline)) else {
+            return impossible("its timelines have no common ancestor with the primary's");
+        };
+        if fork.timeline == our_timeline && fork.at == Lsn(u64::MAX) {
+            return self.follow(desired, Rewound::NotNeeded).await;
+        }
+        let control = &files.control;
+        if !control.state.is_clean() && is_replica(&files) && !files.rewind_begun {
+            return self.follow(desired, Rewound::StartFirst).await;
+        }
+        if !control.checksums && !control.wal_log_hints {
+            return impossible("it has neither data checksums nor wal_log_hints");
+        }
+        self.wait_for_checkpoint(&upstream, source.timeline).await?;
+        self.change(|inner| RewindPhase::Preparing.write(&inner.paths.rewind_marker)).await?;
+        if !control.state.is_clean() {
+            self.recover(&files).await?;
+        }
+        let control = self.control_data().await?;
+        if !files.control.state.is_clean() && control.checkpoint < fork.at {
+            return impossible(
+                "its log ends before the primary left it, so its disk lost writes; what recovery wrote since \
+                 contradicts the primary",
+            );
+        }
+        let fork = match self.dry_run(&upstream).await? {
+            Verdict::NotNeeded => return self.follow(desired, Rewound::NotNeeded).await,
+            Verdict::Impossible(reason) => return Ok(Rewound::Impossible { reason, saved: None }),
+            // Of two opinions, the one that saves more.
+            Verdict::Diverged(theirs) => Left { timeline: theirs.timeline, at: theirs.at.min(fork.at) },
+        };
+        let saved = self.save_tail(&control, our_timeline, fork).await?;
+        let kept = self.change(begin).await?;
+        let finished = self.pg_rewind(&upstream, &[]).await?;
+        if !finished.status.success() {
+            let reason = self.remote_failure(&upstream, &finished, Class::Reclone).to_string();
+            return Ok(Rewound::Impossible { reason, saved: Some(saved) });
+        }
+        let desired = desired.clone();
+        self.change(move |inner| finish(inner, &desired, &kept)).await?;
+        Ok(Rewound::Done(saved))
+    }
+
+    /// Nothing to rewind: a replica's configuration, and the end of what was begun.
+    async fn follow(&self, desired: &Desired, how: Rewound) -> Result<Rewound, PostgresError> {
+        let desired = desired.clone();
+        self.change(move |inner| finish(inner, &desired, &[])).await?;
+        Ok(how)
+    }
+
+    /// The newest timeline that this instance wrote or received, and its ancestors.
+    async fn own_history(&self, files: &Files) -> Result<(Vec<Left>, u32), PostgresError> {
+        let control = files.control.clone();
+        self.look(move |inner| {
+            let newest = tail::segments(&inner.paths.data, control.wal_segment_bytes)?
+                .iter()
+                .map(|segment| segment.timeline)
+                .fold(control.timeline.max(control.min_recovery_end_timeline), u32::max);
+            if newest == 1 {
+                return Ok((Vec::new(), newest));
+            }
+            let path = inner.paths.data.join(format!("pg_wal/{newest:08X}.history"));
+            let text = durable::read(&path)?.unwrap_or_default();
+            let history = history::parse(&text).map_err(|what| PostgresError::Broken {
+                path: inner.paths.data.clone(),
+                what: format!("{}: {what}", path.display()),
+            })?;
+            Ok((history, newest))
+        })
+        .await
+    }
+
+    async fn wait_for_checkpoint(&self, upstream: &Upstream, timeline: u32) -> Result<(), PostgresError> {
+        let until = tokio::time::Instant::now() + std::time::Duration::from_millis(CHECKPOINT_WAIT_MS);
+        let mut asked = false;
+        loop {
+            let (takes_writes, checkpointed) = self.source_checkpoint(upstream).await?;
+            if takes_writes && checkpointed == timeline {
+                return Ok(());
+            }
+            if !takes_writes {
+                let what = format!("{} is not a primary", upstream.server());
+                return Err(PostgresError::NotYet { what });
+            }
+            if tokio::time::Instant::now() > until {
+                let what = format!(
+                    "{} has made no checkpoint since its promotion to timeline {timeline}",
+                    upstream.server()
+                );
+                return Err(PostgresError::NotYet { what });
+            }
+            if !std::mem::replace(&mut asked, true) {
+                // Not allowed before version 15; its own agent makes one then.
+                let _ = self.source_do_checkpoint(upstream).await;
+                continue;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Crash recovery of an old primary, in a server for one, which nobody can connect to.
+    async fn recover(&self, files: &Files) -> Result<(), PostgresError> {
+        if files.standby_signal || files.recovery_signal {
+            // Such a server refuses them. The marker keeps the folder from being started without.
+            self.change(|inner| {
+                durable::remove(&inner.paths.data.join(apply::STANDBY_SIGNAL))?;
+                durable::remove(&inner.paths.data.join("recovery.signal"))
+            })
+            .await?;
+        }
+        let mut args: Vec<std::ffi::OsString> = vec!["--single".into()];
+        args.extend(self.launch().argv.into_iter().skip(1));
+        // The checkpoint at its end must not remove what the rewind needs. In MiB.
+        for setting in ["wal_keep_size=100000000", "synchronous_standby_names="] {
+            args.extend(["-c".into(), setting.into()]);
+        }
+        args.push("template1".into());
+        let mut program = self.program("postgres", "recovering after a crash", args);
+        program.timeout_ms = self.inner.settings.transfer_timeout_ms;
+        run::run(program).await?.success(Class::Reclone).map(drop)
+    }
+
+    async fn dry_run(&self, upstream: &Upstream) -> Result<Verdict, PostgresError> {
+        let finished = self.pg_rewind(upstream, &["--dry-run"]).await?;
+        let output = format!("{}\n{}", finished.stdout, finished.stderr);
+        if finished.status.success() {
+            return match report::diverged_at(&output) {
+                Some(left) => Ok(Verdict::Diverged(left)),
+                None if output.contains("no rewind required") => Ok(Verdict::NotNeeded),
+                None => Ok(Verdict::Impossible(format!(
+                    "pg_rewind's output is not understood: {}",
+                    run::last_lines(&output)
+                ))),
+            };
+        }
+        match self.remote_failure(upstream, &finished, Class::Reclone) {
+            error @ PostgresError::Program { .. } => Ok(Verdict::Impossible(error.to_string())),
+            error => Err(error),
+        }
+    }
+
+    async fn pg_rewind(&self, upstream: &Upstream, more: &[&str]) -> Result<Finished, PostgresError> {
+        let mut source: std::ffi::OsString = "--source-server=".into();
+        source.push(format!("{} dbname=postgres", self.conninfo_to(upstream)?));
+        let mut args = vec!["-D".into(), self.inner.paths.data.clone().into(), source];
+        args.push("--no-ensure-shutdown".into());
+        args.extend(more.iter().map(Into::into));
+        let mut program = self.program("pg_rewind", "rewinding", args);
+        program.timeout_ms = self.inner.settings.transfer_timeout_ms;
+        run::run(program).await
+    }
+
+    async fn save_tail(
+        &self,
+        control: &ControlData,
+        timeline: u32,
+        fork: Left,
+    ) -> Result<Diverged, PostgresError> {
+        let at = self.inner.clock.now();
+        let wanted = tail::Wanted {
+            system_identifier: control.system_identifier,
+            timeline,
+            fork,
+            to: control.checkpoint.max(control.min_recovery_end),
+            segment_bytes: control.wal_segment_bytes,
+        };
+        let copied = self.change(move |inner| tail::copy(inner, &wanted, at)).await?;
+        let partial = match copied {
+            tail::Copied::Before(report) => return Ok(report),
+            tail::Copied::Now(partial) => partial,
+        };
+        // What cannot be counted is saved all the same.
+        let commits = self.count_commits(&partial).await.unwrap_or(None);
+        self.change(move |inner| tail::seal(inner, partial, commits)).await
+    }
+
+    async fn count_commits(&self, tail: &tail::Partial) -> Result<Option<u64>, PostgresError> {
+        let mut commits = 0;
+        for (timeline, from, to) in tail.stretches() {
+            let args = vec![
+                "-p".into(),
+                tail.folder.clone().into(),
+                "-t".into(),
+                timeline.to_string().into(),
+                "-s".into(),
+                from.to_string().into(),
+                "-e".into(),
+                to.to_string().into(),
+                "--rmgr=Transaction".into(),
+                "--stats=record".into(),
+            ];
+            let mut program = self.program("pg_waldump", "counting commits", args);
+            program.timeout_ms = self.inner.settings.transfer_timeout_ms;
+            match report::commits(&run::run(program).await?.stdout) {
+                Some(count) => commits += count,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(commits))
+    }
+}
+
+fn impossible(reason: &str) -> Result<Rewound, PostgresError> {
+    Ok(Rewound::Impossible { reason: reason.to_owned(), saved: None })
+}
+
+/// One that stopped as a replica: its log is the primary's as far as it goes.
+fn is_replica(files: &Files) -> bool {
+    files.control.state == ClusterState::InArchiveRecovery
+}
+
+/// The user's own configuration files, which `pg_rewind` replaces by the primary's.
+type Kept = Vec<(&'static str, String)>;
+
+fn begin(inner: &Inner) -> Result<Kept, PostgresError> {
+    stopped(inner)?;
+    let mut kept = Kept::new();
+    for name in OWN_FILES {
+        if let Some(text) = durable::read(&inner.paths.data.join(name))? {
+            kept.push((name, text));
+        }
+    }
+    RewindPhase::Rewinding.write(&inner.paths.rewind_marker)?;
+    Ok(kept)
+}
+
+fn finish(inner: &Inner, desired: &Desired, kept: &[(&'static str, String)]) -> Result<(), PostgresError> {
+    let data = &inner.paths.data;
+    durable::write(&data.join(apply::STANDBY_SIGNAL), b"", inner.owner)?;
+    for (name, text) in kept {
+        durable::write(&data.join(name), text.as_bytes(), inner.owner)?;
+    }
+    apply::write(inner, data, desired)?;
+    durable::remove(&inner.paths.rewind_marker)
+}

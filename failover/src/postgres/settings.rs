@@ -1,0 +1,228 @@
+//! What the actuator must know of the one instance that it cares for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::error::PostgresError;
+
+/// A password; neither `Debug` nor an error shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(secret: impl Into<String>) -> Secret {
+        Secret(secret.into())
+    }
+
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where PostgreSQL's programs are; none: the newest that is installed.
+    pub bin_dir: Option<PathBuf>,
+    pub data_dir: PathBuf,
+    pub port: u16,
+    pub listen_addresses: Vec<String>,
+    /// Whom PostgreSQL's programs run as when this process is root.
+    pub os_user: String,
+    /// A folder of Regent's own, mode 0700, for the Unix socket.
+    pub socket_dir: PathBuf,
+    /// Where local clients look for the socket, such as `/var/run/postgresql`.
+    pub extra_socket_dirs: Vec<PathBuf>,
+    pub superuser: String,
+    pub replication_user: String,
+    pub replication_password: Secret,
+    /// libpq keywords for every connection to a primary, such as `sslmode`.
+    pub replication_conninfo: BTreeMap<String, String>,
+    /// Settings of `postgresql.conf`; those that Regent decides are refused.
+    pub parameters: BTreeMap<String, String>,
+    /// Lines for `pg_hba.conf`, before those that were there.
+    pub hba: Vec<String>,
+    /// What this instance is called in `synchronous_standby_names`: its region.
+    pub application_name: String,
+    pub locale: String,
+    pub wal_keep_mib: u32,
+    /// What a lost replica's slot may hold back before the slot is given up, so that it cannot
+    /// fill the disk.
+    pub slot_wal_keep_mib: u32,
+    /// For one SQL statement.
+    pub statement_timeout_ms: u64,
+    /// For a program that only looks, such as `pg_controldata`.
+    pub program_timeout_ms: u64,
+    /// For a clone, a rewind, a recovery after a crash.
+    pub transfer_timeout_ms: u64,
+}
+
+impl Settings {
+    pub fn new(
+        data_dir: impl Into<PathBuf>,
+        socket_dir: impl Into<PathBuf>,
+        application_name: impl Into<String>,
+        replication_password: Secret,
+    ) -> Settings {
+        Settings {
+            bin_dir: None,
+            data_dir: data_dir.into(),
+            port: 5432,
+            listen_addresses: vec!["*".to_owned()],
+            os_user: "postgres".to_owned(),
+            socket_dir: socket_dir.into(),
+            extra_socket_dirs: Vec::new(),
+            superuser: "postgres".to_owned(),
+            replication_user: "regent_replication".to_owned(),
+            replication_password,
+            replication_conninfo: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            hba: Vec::new(),
+            application_name: application_name.into(),
+            locale: "C.UTF-8".to_owned(),
+            wal_keep_mib: 1024,
+            slot_wal_keep_mib: 16 * 1024,
+            statement_timeout_ms: 2_000,
+            program_timeout_ms: 10_000,
+            transfer_timeout_ms: 6 * 3600 * 1000,
+        }
+    }
+
+    pub fn validate(&self) -> Result<(), PostgresError> {
+        let wrong = |what: String| Err(PostgresError::Config { what });
+        for (what, path) in [("data_dir", &self.data_dir), ("socket_dir", &self.socket_dir)] {
+            if !path.is_absolute() || path.file_name().is_none() || path.parent().is_none() {
+                return wrong(format!("{what} {} must be an absolute path of a folder", path.display()));
+            }
+        }
+        // sockaddr_un holds 107 bytes and a closing zero.
+        let socket = self.socket_dir.join(format!(".s.PGSQL.{}", self.port));
+        if socket.as_os_str().len() > 107 {
+            return wrong(format!("socket_dir {} is too long for a Unix socket", self.socket_dir.display()));
+        }
+        if self.socket_dir.starts_with(&self.data_dir) {
+            return wrong("socket_dir lies in data_dir, which a clone replaces".to_owned());
+        }
+        if self.port == 0 {
+            return wrong("port is 0".to_owned());
+        }
+        standby_name(&self.application_name)?;
+        for (what, name) in [("superuser", &self.superuser), ("replication user", &self.replication_user)] {
+            if name.is_empty() || name.len() > 63 || name.chars().any(|c| c.is_control() || c == '"') {
+                return wrong(format!("{what} {name:?} is not a name of a role"));
+            }
+        }
+        if self.superuser == self.replication_user {
+            return wrong("superuser and replication user must differ".to_owned());
+        }
+        let password = self.replication_password.reveal();
+        if password.is_empty() || password.len() > 256 || password.chars().any(char::is_control) {
+            return wrong(
+                "the replication password must have 1 to 256 bytes and no control characters".to_owned(),
+            );
+        }
+        let texts = self.parameters.values().chain(self.hba.iter()).chain(self.listen_addresses.iter());
+        if let Some(text) = texts.chain(self.replication_conninfo.values()).find(|t| has_control(t)) {
+            return wrong(format!("{text:?} has a control character"));
+        }
+        for name in self.parameters.keys() {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+            if name.is_empty() || !name.chars().all(is_name) {
+                return wrong(format!("{name:?} is not a name of a setting"));
+            }
+            if super::config::is_decided_by_regent(name) {
+                return wrong(format!("{name} is decided by Regent; leave it out of the database's settings"));
+            }
+        }
+        for key in self.replication_conninfo.keys() {
+            let ours = ["host", "port", "user", "password", "passfile", "dbname", "application_name"];
+            if key.is_empty()
+                || !key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                || ours.contains(&key.as_str())
+            {
+                return wrong(format!("{key:?} cannot be given for connections to the primary"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() && c != '\t')
+}
+
+/// `application_name` is cut at 63 bytes and other characters become `?`: both would name another.
+pub(super) fn standby_name(name: &str) -> Result<(), PostgresError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 63 || !name.chars().all(allowed) {
+        return Err(PostgresError::Config {
+            what: format!("{name:?} cannot name a standby: letters, digits, '-', '_' and '.', at most 63"),
+        });
+    }
+    Ok(())
+}
+
+/// Slots of this prefix are Regent's; no other is ever dropped.
+pub const SLOT_PREFIX: &str = "regent_";
+
+/// The slot of the replica of that name: slots know only small letters, digits and underscores.
+pub fn slot_name(application_name: &str) -> String {
+    let mut slot = SLOT_PREFIX.to_owned();
+    for byte in application_name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => slot.push(char::from(byte)),
+            b'-' => slot.push('_'),
+            other => slot.push_str(&format!("__{other:02x}")),
+        }
+    }
+    slot.truncate(63);
+    slot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings::new("/var/lib/regent/pg", "/run/regent/pg", "eu-west-1", Secret::new("s3cret"))
+    }
+
+    #[test]
+    fn what_debug_prints_has_no_password() {
+        settings().validate().unwrap();
+        assert!(!format!("{:?}", settings()).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_slot_name_is_one_that_postgresql_takes() {
+        assert_eq!(slot_name("eu-west-1"), "regent_eu_west_1");
+        assert_ne!(slot_name("a_b"), slot_name("a-b"));
+        assert!(slot_name(&"x".repeat(200)).len() <= 63);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_told() {
+        let cases: [fn(&mut Settings); 9] = [
+            |s| s.data_dir = "relative".into(),
+            |s| s.socket_dir = format!("/{}", "x".repeat(100)).into(),
+            |s| s.socket_dir = s.data_dir.join("run"),
+            |s| s.application_name = "*".into(),
+            |s| s.replication_password = Secret::new("two\nlines"),
+            |s| s.superuser = s.replication_user.clone(),
+            |s| drop(s.parameters.insert("Primary_ConnInfo".into(), String::new())),
+            |s| drop(s.parameters.insert("work_mem".into(), "1\nfsync = off".into())),
+            |s| s.hba.push("host all all all trust\nlocal all all trust".into()),
+        ];
+        for (at, spoil) in cases.iter().enumerate() {
+            let mut settings = settings();
+            spoil(&mut settings);
+            assert!(settings.validate().is_err(), "case {at}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a primary in another region says of itself: asked by `psql`, which speaks the replication
+//! protocol and every kind of TLS that libpq does.
+
+use decision::lsn::Lsn;
+
+use super::config::{self, Upstream};
+use super::error::{Class, PostgresError};
+use super::history::{self, Left};
+use super::run::{self, Finished};
+use super::{Postgres, durable};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub system_identifier: u64,
+    pub timeline: u32,
+    pub position: Lsn,
+}
+
+impl Postgres {
+    pub(super) fn conninfo_to(&self, upstream: &Upstream) -> Result<String, PostgresError> {
+        let passfile = self.inner.paths.passfile.display().to_string();
+        config::conninfo(&self.inner.settings, upstream, &passfile)
+    }
+
+    pub(super) async fn write_passfile(&self) -> Result<(), PostgresError> {
+        self.change(|inner| {
+            let text = config::passfile(&inner.settings);
+            match durable::read(&inner.paths.passfile)? {
+                Some(before) if before == text => Ok(()),
+                _ => durable::write(&inner.paths.passfile, text.as_bytes(), inner.owner),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn identify(&self, upstream: &Upstream) -> Result<Source, PostgresError> {
+        let reply = self.ask(upstream, "replication=true", "IDENTIFY_SYSTEM").await?;
+        let mut fields = reply.trim().split('|');
+        let mut next = || fields.next().unwrap_or_default();
+        match (next().parse(), next().parse(), next().parse()) {
+            (Ok(system_identifier), Ok(timeline), Ok(position)) => {
+                Ok(Source { system_identifier, timeline, position })
+            }
+            _ => Err(not_understood(upstream, "IDENTIFY_SYSTEM", &reply)),
+        }
+    }
+
+    /// The ancestors of the primary's timeline.
+    pub(super) async fn source_history(
+        &self,
+        upstream: &Upstream,
+        timeline: u32,
+    ) -> Result<Vec<Left>, PostgresError> {
+        if timeline == 1 {
+            return Ok(Vec::new());
+        }
+        let reply = self.ask(upstream, "replication=true", &format!("TIMELINE_HISTORY {timeline}")).await?;
+        // The name of the file, and its content.
+        let content = reply.split_once('|').map(|(_, content)| content);
+        content
+            .and_then(|content| history::parse(content).ok())
+            .ok_or_else(|| not_understood(upstream, "TIMELINE_HISTORY", &reply))
+    }
+
+    /// Whether it takes writes, and the timeline of its latest checkpoint: until that is the new
+    /// one, older versions of `pg_rewind` take a promoted server for what it was.
+    pub(super) async fn source_checkpoint(&self, upstream: &Upstream) -> Result<(bool, u32), PostgresError> {
+        let sql = "select pg_is_in_recovery(), timeline_id from pg_control_checkpoint()";
+        let reply = self.ask(upstream, "dbname=postgres", sql).await?;
+        match reply.trim().split_once('|') {
+            Some((in_recovery, timeline)) => match timeline.parse() {
+                Ok(timeline) => Ok((in_recovery == "f", timeline)),
+                Err(_) => Err(not_understood(upstream, "pg_control_checkpoint", &reply)),
+            },
+            None => Err(not_understood(upstream, "pg_control_checkpoint", &reply)),
+        }
+    }
+
+    /// From version 15 on the role may; before that the primary's own agent must.
+    pub(super) async fn source_do_checkpoint(&self, upstream: &Upstream) -> Result<(), PostgresError> {
+        self.ask(upstream, "dbname=postgres", "CHECKPOINT").await.map(drop)
+    }
+
+    async fn ask(&self, upstream: &Upstream, to: &str, command: &str) -> Result<String, PostgresError> {
+        self.write_passfile().await?;
+        let conninfo = format!("{} {to}", self.conninfo_to(upstream)?);
+        let mut args: Vec<std::ffi::OsString> =
+            ["-X", "-A", "-t", "-q", "-w", "-d"].into_iter().map(Into::into).collect();
+        args.extend([conninfo.into(), "-c".into(), command.into()]);
+        let finished = run::run(self.program("psql", "asking the primary", args)).await?;
+        if finished.status.success() {
+            return Ok(finished.stdout);
+        }
+        // 2: the connection went bad.
+        let class = if finished.status.code() == Some(2) { Class::Retry } else { Class::Person };
+        Err(self.remote_failure(upstream, &finished, class))
+    }
+
+    /// What a program that talked to a primary failed of; `class` where its words tell nothing.
+    pub(super) fn remote_failure(
+        &self,
+        upstream: &Upstream,
+        finished: &Finished,
+        class: Class,
+    ) -> PostgresError {
+        let why = run::last_lines(&finished.stderr);
+        let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+        let (server, doing) = (upstream.server(), finished.doing);
+        if says(&["No space left on device", "Disk quota exceeded"]) {
+            let path = self.inner.paths.data.clone();
+            let left = "What was there before is as it was";
+            return PostgresError::DiskFull { doing, path, detail: why, left };
+        }
+        if says(&[
+            "has already been removed",
+            "can no longer get changes from replication slot",
+            "has been invalidated",
+            "cannot read from physical replication slot",
+        ]) {
+            return PostgresError::WalRemoved { what: why };
+        }
+        if says(&[
+            "authentication failed",
+            "no pg_hba.conf entry",
+            "no password supplied",
+            "must be superuser or replication role",
+            "permission denied",
+            "is not permitted to log in",
+        ]) || (says(&["role \""]) && says(&["does not exist"]))
+        {
+            return PostgresError::Login { server, user: self.inner.settings.replication_user.clone(), why };
+        }
+        if says(&[
+            "could not connect",
+            "Connection refused",
+            "timeout expired",
+            "could not translate host name",
+            "server closed the connection",
+            "could not receive data",
+            "the database system is",
+            "terminating connection",
+            "No route to host",
+            "Network is unreachable",
+            "Connection timed out",
+        ]) {
+            return PostgresError::Unreachable { server, doing, why };
+        }
+        if says(&["already exists and is not empty", "directory \""]) && says(&["tablespace"]) {
+            return finished.failed(Class::Person);
+        }
+        finished.failed(class)
+    }
+}
+
+fn not_understood(upstream: &Upstream, what: &str, reply: &str) -> PostgresError {
+    PostgresError::Unreachable {
+        server: upstream.server(),
+        doing: "asking the primary",
+        why: format!("its answer to {what} is not understood: {:?}", run::last_lines(reply)),
+    }
+}
