@@ -33,6 +33,12 @@ pub enum Files {
     Broken {
         why: String,
     },
+    /// Not ours to touch.
+    Foreign {
+        why: String,
+    },
+    /// Not looked at: a server runs in it, or it could not be read just now.
+    Unseen,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +124,9 @@ pub fn next(role: &DatabaseRole, epoch: Epoch, system: Option<&str>, seen: &Seen
             _ => Action::Kill("its data folder is of another database"),
         };
     }
+    if let (Files::Foreign { why }, Process::None) = (&seen.files, &seen.process) {
+        return Action::Problem(why.clone());
+    }
     match role {
         DatabaseRole::Primary { at_least, .. } => as_primary(epoch, system, *at_least, seen),
         DatabaseRole::Replica { of, .. } => as_replica(of, seen),
@@ -144,6 +153,7 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
         }
         (Process::None, Files::Present { standby: true, .. }) => Action::StartReplica { of: None },
         (Process::None, Files::Present { standby: false, .. }) => Action::StartPrimary,
+        (Process::None, Files::Foreign { .. } | Files::Unseen) => Action::Wait("for its data folder"),
         (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
         (Process::Primary, _) => Action::Rest,
@@ -166,6 +176,7 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
         (Process::None, Files::Present { standby: true, .. }) => {
             Action::StartReplica { of: Some(of.clone()) }
         }
+        (Process::None, Files::Foreign { .. } | Files::Unseen) => Action::Wait("for its data folder"),
         (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
         (Process::Replica { diverged: true, .. }, _) => Action::Stop,
@@ -188,6 +199,7 @@ fn as_yielding(to: Option<&RegionName>, seen: &Seen) -> Action {
         (Process::None, _, Files::Present { clean: Some(at), standby: false, .. }) => {
             Action::Release { clean: Some(*at), why: "it was shut down in order" }
         }
+        (Process::None, _, Files::Unseen) => Action::Wait("for its data folder"),
         (Process::None, _, _) => Action::Release { clean: None, why: "it has ended, and not in order" },
     }
 }

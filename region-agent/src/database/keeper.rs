@@ -1,0 +1,342 @@
+//! Keeps one instance as its goal says: look, ask the table, do one thing, look again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use decision::database::InstanceReport;
+use decision::database::keep::{self, Action, Process};
+use decision::goal::{DatabaseGoal, DatabaseRole};
+use decision::name::{AgentId, ServiceName};
+use failover::postgres::Postgres;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use wire::host::Host;
+
+use super::controllers::Controllers;
+use super::lease::{LeaseKeeper, Wanted};
+use super::report::{self, Facts, Ready, Rested};
+use super::see::{self, Connection, Look, Memory};
+use super::settings;
+use super::tell::Teller;
+use crate::guard::protocol::Event;
+use crate::guard::{self, Guard, now_ns};
+
+/// Between two looks while something is under way.
+const SOON: Duration = Duration::from_millis(5);
+/// Between two looks when all is well.
+const CALM: Duration = Duration::from_millis(200);
+/// After something failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+const GUARD_WITHIN: Duration = Duration::from_secs(5);
+/// A replica that does not stream though its primary is there has parted from it, or lacks some log.
+const PARTED_AFTER: Duration = Duration::from_secs(4);
+
+pub(super) struct Keeper {
+    pub(super) service: ServiceName,
+    pub(super) agent: AgentId,
+    pub(super) host: Host,
+    pub(super) controllers: Controllers,
+    guard_settings: guard::client::Settings,
+    pub(super) log_file: PathBuf,
+    pub(super) lease: Arc<LeaseKeeper>,
+    pub(super) teller: Arc<Teller>,
+    pub(super) connection: Connection,
+    pub(super) memory: Memory,
+    guard: Option<(Guard, guard::client::Events)>,
+    postgres: Option<(decision::config::Database, Postgres)>,
+    ready: Option<Ready>,
+    pub(super) rested: Option<Rested>,
+    level: Option<Instant>,
+    not_streaming_since: Option<Instant>,
+    told: Option<(InstanceReport, Instant)>,
+    problem: Option<String>,
+    /// A rewind cannot help any more.
+    pub(super) must_clone: bool,
+    /// When the slots and roles of a primary were last seen to.
+    pub(super) tended: Option<Instant>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        service: ServiceName,
+        agent: AgentId,
+        host: Host,
+        controllers: Controllers,
+        data_dir: PathBuf,
+        guard_program: Option<PathBuf>,
+    ) -> Keeper {
+        let folder = data_dir.join("databases").join(service.as_str());
+        let guard_settings = guard::client::Settings {
+            guard: guard::Settings {
+                socket: folder.join("guard.sock"),
+                log: folder.join("guard.log"),
+                watchdog: None,
+            },
+            program: guard_program,
+            timeout: GUARD_WITHIN,
+        };
+        Keeper {
+            service,
+            agent,
+            host,
+            controllers,
+            guard_settings,
+            log_file: PathBuf::new(),
+            lease: LeaseKeeper::new(),
+            teller: Teller::new(),
+            connection: Connection::default(),
+            memory: Memory::default(),
+            guard: None,
+            postgres: None,
+            ready: None,
+            rested: None,
+            level: None,
+            not_streaming_since: None,
+            told: None,
+            problem: None,
+            must_clone: false,
+            tended: None,
+        }
+    }
+
+    /// Until the goal names it no more, or `stop`. What runs goes on under the guard.
+    pub(super) async fn keep(self, goal: watch::Receiver<DatabaseGoal>, stop: CancellationToken) {
+        let span = tracing::info_span!("database", service = %self.service);
+        let renewals = Arc::clone(&self.lease).keep(self.service.clone(), self.controllers.clone());
+        let news = Arc::clone(&self.teller).tell(self.service.clone(), self.controllers.clone());
+        async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = self.work(goal) => {}
+                () = renewals => {}
+                () = news => {}
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn work(mut self, mut goals: watch::Receiver<DatabaseGoal>) {
+        loop {
+            let goal = goals.borrow_and_update().clone();
+            let pause = match self.step(&goal, &mut goals).await {
+                Ok(pause) => pause,
+                Err(why) => {
+                    if self.problem.as_ref() != Some(&why) {
+                        tracing::warn!(why, "the database cannot be kept as wished");
+                    }
+                    self.problem = Some(why);
+                    AFTER_FAILURE
+                }
+            };
+            let event = async {
+                match &mut self.guard {
+                    Some((_, events)) => events.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = goals.changed() => if changed.is_err() { return },
+                event = event => match event {
+                    Some(Event::Exited(ended)) => tracing::warn!(?ended, "the postmaster ended"),
+                    Some(Event::Gone(ended)) => tracing::info!(?ended, "every process of it is gone"),
+                    None => self.guard = None,
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One look and at most one action. Gives how long there is nothing to do.
+    async fn step(
+        &mut self,
+        goal: &DatabaseGoal,
+        goals: &mut watch::Receiver<DatabaseGoal>,
+    ) -> Result<Duration, String> {
+        let guard = self.guard().await?;
+        let postgres = self.postgres(goal).await?;
+        self.want_lease(goal);
+        let status = guard.status().await.map_err(|error| {
+            self.guard = None;
+            error.to_string()
+        })?;
+        let armed = status.running.as_ref().and_then(|running| running.lease);
+        // S1: renewals reach the guard that counts, also after this process was started anew.
+        self.lease.arm(armed.is_some().then(|| guard.clone()));
+        let leased = self.lease.held(goal.epoch).is_some();
+        let look = see::look(&postgres, &mut self.connection, &status, &self.memory, leased).await;
+        self.note(goal, &look);
+        let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
+        if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
+            next = Action::Clone { of: of.clone() };
+        }
+        if next == Action::Settled {
+            self.settle(goal, &postgres, &look).await?;
+        }
+        self.tell(goal, &look, &next);
+        // A primary that runs before its lease was renewed by this process is armed already; without a
+        // lease of its own here it would be killed, though the guard counts one.
+        if next == Action::Kill("it holds no lease") && armed.is_some_and(|lease| lease.epoch == goal.epoch.0) {
+            next = Action::Wait("for the lease to be renewed");
+        }
+        let pause = match &next {
+            Action::Rest => {
+                self.problem = None;
+                self.tend(goal, &postgres, &look).await?;
+                CALM
+            }
+            Action::Settled => CALM,
+            Action::Wait(what) => {
+                tracing::trace!(what, "waiting");
+                SOON
+            }
+            Action::Lease => {
+                let mut held = self.lease.watch();
+                tokio::select! {
+                    _ = held.changed() => {}
+                    _ = goals.changed() => goals.mark_changed(),
+                    () = tokio::time::sleep(CALM) => {}
+                }
+                Duration::ZERO
+            }
+            Action::Problem(why) => return Err(why.clone()),
+            action => {
+                tracing::info!(?action, epoch = %goal.epoch, "database");
+                tokio::select! {
+                    biased;
+                    done = self.perform(goal, &guard, &postgres, &look, action) => done?,
+                    // What was wished has changed; whatever was begun can be begun again.
+                    () = is_overtaken(goals, goal) => tracing::info!(?action, "given up for a newer goal"),
+                }
+                self.problem = None;
+                Duration::ZERO
+            }
+        };
+        Ok(pause)
+    }
+
+    async fn guard(&mut self) -> Result<Guard, String> {
+        if let Some((guard, _)) = &self.guard {
+            return Ok(guard.clone());
+        }
+        let folder = self.guard_settings.guard.socket.parent().map(std::path::Path::to_owned);
+        if let Some(folder) = folder {
+            tokio::fs::create_dir_all(&folder).await.map_err(|error| format!("{}: {error}", folder.display()))?;
+        }
+        let (guard, events, _) =
+            Guard::connect_or_spawn(&self.guard_settings).await.map_err(|error| error.to_string())?;
+        self.guard = Some((guard.clone(), events));
+        Ok(guard)
+    }
+
+    async fn postgres(&mut self, goal: &DatabaseGoal) -> Result<Postgres, String> {
+        if let Some((wished, postgres)) = &self.postgres
+            && *wished == goal.wished
+        {
+            return Ok(postgres.clone());
+        }
+        let settings = settings::of_instance(&goal.wished, &self.agent.region).await?;
+        let mut log_file = settings.data_dir.clone().into_os_string();
+        log_file.push(".log");
+        self.log_file = log_file.into();
+        let postgres = Postgres::open(settings, &self.host).await.map_err(|error| error.to_string())?;
+        self.connection.drop();
+        self.postgres = Some((goal.wished.clone(), postgres.clone()));
+        Ok(postgres)
+    }
+
+    /// The lease is kept as long as the goal grants it, and not by whoever ends at once.
+    fn want_lease(&self, goal: &DatabaseGoal) {
+        let wanted = match &goal.role {
+            DatabaseRole::Primary { ready, .. } => {
+                let told = self.ready.filter(|mine| Some(mine.id) == *ready);
+                Some(Wanted {
+                    epoch: goal.epoch,
+                    timings: goal.wished.lease,
+                    ready_ns: told.map(|mine| mine.since_ns),
+                })
+            }
+            DatabaseRole::Yield { to: Some(_) } => {
+                Some(Wanted { epoch: goal.epoch, timings: goal.wished.lease, ready_ns: None })
+            }
+            DatabaseRole::Yield { to: None } | DatabaseRole::Replica { .. } | DatabaseRole::Rest => None,
+        };
+        self.lease.want(wanted);
+    }
+
+    fn note(&mut self, goal: &DatabaseGoal, look: &Look) {
+        if look.seen.process == Process::None {
+            self.memory.follows = None;
+        }
+        let Some(observed) = &look.observed else { return };
+        self.lease.note(see::position(observed).filter(|_| !observed.in_recovery));
+        let (end, silent) = see::upstream(observed);
+        let is_level = end.zip(see::position(observed)).is_some_and(|(end, has)| has.lsn >= end.lsn);
+        match silent {
+            _ if !observed.in_recovery => self.level = Some(Instant::now()),
+            Some(silent) if is_level => self.level = Instant::now().checked_sub(silent),
+            _ => {}
+        }
+        let should_stream = matches!(goal.role, DatabaseRole::Replica { .. });
+        if !should_stream || !observed.in_recovery || see::is_streaming(observed) {
+            self.not_streaming_since = None;
+            self.memory.diverged = false;
+            self.must_clone &= !see::is_streaming(observed);
+        } else {
+            let since = *self.not_streaming_since.get_or_insert_with(Instant::now);
+            let _ = since;
+        }
+    }
+
+    /// Whether a replica that does not stream has waited long enough to be looked into.
+    pub(super) fn seems_parted(&self) -> bool {
+        self.not_streaming_since.is_some_and(|since| since.elapsed() > PARTED_AFTER)
+    }
+
+    pub(super) fn forget_parting(&mut self) {
+        self.not_streaming_since = None;
+    }
+
+    fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
+        let is_ready = match &goal.role {
+            DatabaseRole::Rest => self.rested.is_some_and(|rested| rested.epoch == goal.epoch),
+            _ => report::is_heir(goal) && report::follows_closely(look),
+        };
+        if is_ready && self.ready.is_none_or(|ready| ready.epoch != goal.epoch) {
+            // Before it is said, and never the same twice: see `Ownership::ready`.
+            let id = self.host.random.next_u64();
+            self.ready = Some(Ready { epoch: goal.epoch, id, since_ns: now_ns() });
+        }
+        let facts = Facts {
+            goal,
+            look,
+            next,
+            ready: self.ready,
+            rested: self.rested,
+            level: self.level,
+            problem: look.problem.clone().or_else(|| self.problem.clone()),
+        };
+        let report = report::report(&facts);
+        if report::is_news(self.told.as_ref(), &report) {
+            self.told = Some((report.clone(), Instant::now()));
+            self.teller.report(report);
+        }
+    }
+}
+
+/// When the goal asks for another role, of another instance, or at another epoch.
+async fn is_overtaken(goals: &mut watch::Receiver<DatabaseGoal>, goal: &DatabaseGoal) {
+    let is_other = |new: &DatabaseGoal| new.role != goal.role || new.epoch != goal.epoch;
+    loop {
+        if is_other(&goals.borrow_and_update()) {
+            goals.mark_changed();
+            return;
+        }
+        if goals.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}

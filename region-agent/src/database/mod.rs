@@ -1,0 +1,102 @@
+//! The instances of databases that this region runs: each kept as its goal says, under its lease,
+//! by one task; the postmaster itself belongs to the guard, which outlives this process.
+
+mod controllers;
+mod keeper;
+mod lease;
+mod perform;
+mod report;
+mod see;
+mod settings;
+mod tell;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use decision::goal::DatabaseGoal;
+use decision::name::{AgentId, ServiceName};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wire::host::Host;
+use wire::tls::Credentials;
+
+use controllers::Controllers;
+use keeper::Keeper;
+
+use crate::goals::Held;
+
+/// Longest that a call to a controller waits for its connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+pub struct Settings {
+    pub host: Host,
+    pub credentials: Credentials,
+    /// `host:port`, those of the own region first.
+    pub controllers: Vec<String>,
+    pub agent: AgentId,
+    /// A folder of the agent's own.
+    pub data_dir: PathBuf,
+    /// None: beside this program.
+    pub guard_program: Option<PathBuf>,
+}
+
+/// One task for each database that the goal names, until `stop`. PostgreSQL runs on after it, as
+/// long as its lease does.
+pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop: CancellationToken) {
+    let Settings { host, credentials, controllers, agent, data_dir, guard_program } = settings;
+    let controllers = Controllers::new(&host, &credentials, &controllers, CONNECT_WITHIN);
+    let mut kept: BTreeMap<ServiceName, watch::Sender<DatabaseGoal>> = BTreeMap::new();
+    let mut keepers = JoinSet::new();
+    loop {
+        let held = Arc::clone(&goals.borrow_and_update());
+        // What is only on disk may be long over: nothing is done to an instance by it, and what runs goes
+        // on under the guard.
+        if held.is_live {
+            for goal in &held.goal.databases {
+                match kept.get(&goal.service) {
+                    Some(sender) => {
+                        // S2: what came late is not gone back to.
+                        sender.send_if_modified(|before| {
+                            let newer = goal.epoch >= before.epoch && *before != *goal;
+                            if newer {
+                                *before = goal.clone();
+                            }
+                            newer
+                        });
+                    }
+                    None => {
+                        let (sender, goal_of_it) = watch::channel(goal.clone());
+                        kept.insert(goal.service.clone(), sender);
+                        let keeper = Keeper::new(
+                            goal.service.clone(),
+                            agent.clone(),
+                            host.clone(),
+                            controllers.clone(),
+                            data_dir.clone(),
+                            guard_program.clone(),
+                        );
+                        keepers.spawn(keeper.keep(goal_of_it, stop.clone()));
+                    }
+                }
+            }
+            // No longer ours: it runs on as it is, without us.
+            let named = |service: &ServiceName| held.goal.databases.iter().any(|goal| goal.service == *service);
+            kept.retain(|service, _| named(service));
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = keepers.join_next() => {
+                if let Err(error) = ended {
+                    // Its instance is fenced by its guard when the lease is over.
+                    tracing::error!(%error, "the keeper of a database failed");
+                    return;
+                }
+            }
+            changed = goals.changed() => if changed.is_err() { break },
+        }
+    }
+    while keepers.join_next().await.is_some() {}
+}

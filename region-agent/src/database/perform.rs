@@ -1,0 +1,319 @@
+//! The actions of the table, each by the guard and the actuator. All may be repeated, and given up
+//! at any point.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use decision::database::keep::{Action, Files, Process};
+use decision::goal::DatabaseGoal;
+use decision::name::RegionName;
+use failover::postgres::{Postgres, PostgresError, Rewound, Role, slot_name};
+
+use super::keeper::Keeper;
+use super::report::Rested;
+use super::see::{self, Look};
+use super::settings;
+use super::tell::Release;
+use crate::guard::Guard;
+use crate::guard::protocol::{Role as GuardRole, Start, StopMode};
+
+const APPLY_WITHIN: Duration = Duration::from_secs(5);
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(20);
+const PROMOTE_WITHIN: Duration = Duration::from_secs(60);
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+const TEND_EVERY: Duration = Duration::from_secs(2);
+const REACH_WITHIN: Duration = Duration::from_secs(1);
+
+fn say(error: PostgresError) -> String {
+    error.to_string()
+}
+
+impl Keeper {
+    pub(super) async fn perform(
+        &mut self,
+        goal: &DatabaseGoal,
+        guard: &Guard,
+        postgres: &Postgres,
+        look: &Look,
+        action: &Action,
+    ) -> Result<(), String> {
+        match action {
+            Action::Rest | Action::Wait(_) | Action::Settled | Action::Lease | Action::Problem(_) => Ok(()),
+            Action::Create => postgres.create(&self.desired(goal, Role::Primary)).await.map_err(say),
+            Action::StartPrimary => self.start_primary(goal, guard, postgres).await,
+            Action::StartReplica { of } => self.start_replica(goal, guard, postgres, of.as_ref()).await,
+            Action::Promote => self.promote(goal, guard, postgres).await,
+            Action::Follow { of } => self.follow(goal, postgres, of.as_ref()).await,
+            Action::ShutDown { .. } => {
+                // Writes go on meanwhile, so that little is left to do when they end.
+                let sql = self.connection.get(postgres).await.map_err(say)?;
+                sql.checkpoint(CHECKPOINT_WITHIN).await.map_err(say)?;
+                self.stop(guard).await
+            }
+            Action::Stop => self.stop(guard).await,
+            Action::Kill(why) => {
+                tracing::warn!(why, "fencing the database");
+                self.kill(guard).await
+            }
+            Action::Rewind { of } => self.rewind(goal, postgres, of).await,
+            Action::Clone { of } => self.clone_from(goal, postgres, of).await,
+            Action::Release { clean, why } => {
+                // S1: nothing of it may live on.
+                self.kill(guard).await?;
+                self.lease.want(None);
+                let last_known = look.observed.as_ref().and_then(see::position);
+                let (clean, why) = (*clean, (*why).to_owned());
+                self.teller.release(Release { epoch: goal.epoch, clean, last_known, why });
+                // Until the goal says so.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn desired(&self, goal: &DatabaseGoal, role: Role) -> failover::postgres::Desired {
+        settings::desired(&goal.wished, &self.agent.region, goal.epoch, role)
+    }
+
+    fn replica_of(&self, goal: &DatabaseGoal, of: Option<&RegionName>) -> failover::postgres::Desired {
+        let upstream = of.and_then(|of| settings::upstream(&goal.wished, &self.agent.region, of));
+        self.desired(goal, Role::Replica { upstream })
+    }
+
+    fn start(&self, postgres: &Postgres, role: GuardRole) -> Start {
+        let launch = postgres.launch();
+        let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+        Start {
+            argv: launch.argv.into_iter().map(text).collect(),
+            env: launch.env.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect(),
+            os_user: launch.os_user,
+            cwd: launch.dir,
+            log_file: self.log_file.clone(),
+            role,
+        }
+    }
+
+    async fn start_primary(
+        &mut self,
+        goal: &DatabaseGoal,
+        guard: &Guard,
+        postgres: &Postgres,
+    ) -> Result<(), String> {
+        postgres.adopt(&self.desired(goal, Role::Primary)).await.map_err(say)?;
+        let held = self.lease.held(goal.epoch).ok_or("the lease is over")?;
+        let start = self.start(postgres, GuardRole::Primary(held.for_guard()));
+        let pid = guard.start(start).await.map_err(|error| error.to_string())?;
+        self.lease.arm(Some(guard.clone()));
+        tracing::info!(pid, epoch = %goal.epoch, "postgres started as primary");
+        Ok(())
+    }
+
+    async fn start_replica(
+        &mut self,
+        goal: &DatabaseGoal,
+        guard: &Guard,
+        postgres: &Postgres,
+        of: Option<&RegionName>,
+    ) -> Result<(), String> {
+        postgres.write_config(&self.replica_of(goal, of)).await.map_err(say)?;
+        let start = self.start(postgres, GuardRole::Replica);
+        let pid = guard.start(start).await.map_err(|error| error.to_string())?;
+        self.memory.follows = Some(of.cloned());
+        tracing::info!(pid, of = of.map(RegionName::as_str), "postgres started as replica");
+        Ok(())
+    }
+
+    /// The guard counts first (S1).
+    async fn promote(
+        &mut self,
+        goal: &DatabaseGoal,
+        guard: &Guard,
+        postgres: &Postgres,
+    ) -> Result<(), String> {
+        let held = self.lease.held(goal.epoch).ok_or("the lease is over")?;
+        guard.lease(held.for_guard()).await.map_err(|error| error.to_string())?;
+        self.lease.arm(Some(guard.clone()));
+        let desired = self.desired(goal, Role::Primary);
+        let began = Instant::now();
+        let sql = self.connection.get(postgres).await.map_err(say)?;
+        sql.promote().await.map_err(say)?;
+        sql.wait_writable(PROMOTE_WITHIN).await.map_err(say)?;
+        tracing::info!(ms = began.elapsed().as_millis() as u64, epoch = %goal.epoch, "promoted");
+        self.tended = None;
+        // Its epoch, and that it follows nobody, for whoever reads the files.
+        postgres.write_config(&desired).await.map_err(say)
+    }
+
+    async fn follow(
+        &mut self,
+        goal: &DatabaseGoal,
+        postgres: &Postgres,
+        of: Option<&RegionName>,
+    ) -> Result<(), String> {
+        let desired = self.replica_of(goal, of);
+        let sql = self.connection.get(postgres).await.map_err(say)?;
+        let done = match of {
+            Some(_) => sql.apply(&desired, APPLY_WITHIN).await,
+            None => sql.stop_receiving(&desired, SETTLE_WITHIN).await,
+        };
+        if let Err(error) = done {
+            self.connection.drop();
+            return Err(say(error));
+        }
+        self.memory.follows = Some(of.cloned());
+        self.forget_parting();
+        Ok(())
+    }
+
+    async fn stop(&mut self, guard: &Guard) -> Result<(), String> {
+        self.connection.drop();
+        guard.stop(StopMode::Fast).await.map_err(|error| error.to_string())?;
+        self.wait_gone(guard, STOP_WITHIN).await
+    }
+
+    async fn kill(&mut self, guard: &Guard) -> Result<(), String> {
+        self.connection.drop();
+        let fenced = guard.kill(GONE_WITHIN).await.map_err(|error| error.to_string())?;
+        if let Some(fenced) = fenced {
+            tracing::warn!(gone_us = fenced.gone_us, killed = fenced.killed, "every process of it is gone");
+        }
+        self.lease.arm(None);
+        Ok(())
+    }
+
+    async fn wait_gone(&self, guard: &Guard, within: Duration) -> Result<(), String> {
+        let until = Instant::now() + within;
+        loop {
+            let status = guard.status().await.map_err(|error| error.to_string())?;
+            if status.running.is_none() {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(format!("it did not shut down within {} s", within.as_secs()));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn rewind(
+        &mut self,
+        goal: &DatabaseGoal,
+        postgres: &Postgres,
+        of: &RegionName,
+    ) -> Result<(), String> {
+        self.forget_parting();
+        match postgres.rewind_from(&self.replica_of(goal, Some(of))).await {
+            Ok(Rewound::NotNeeded | Rewound::StartFirst) => Ok(()),
+            Ok(Rewound::Done(diverged)) => {
+                tracing::warn!(?diverged, "rewound; what only this instance had is kept aside");
+                Ok(())
+            }
+            Ok(Rewound::Impossible { reason, saved }) => {
+                tracing::warn!(reason, ?saved, "cannot be rewound: it is copied anew");
+                self.must_clone = true;
+                Ok(())
+            }
+            Err(error) if error.class() == failover::postgres::Class::Reclone => {
+                tracing::warn!(%error, "cannot be rewound: it is copied anew");
+                self.must_clone = true;
+                Ok(())
+            }
+            Err(error) => Err(say(error)),
+        }
+    }
+
+    async fn clone_from(
+        &mut self,
+        goal: &DatabaseGoal,
+        postgres: &Postgres,
+        of: &RegionName,
+    ) -> Result<(), String> {
+        let mut told = Instant::now();
+        let cloned = postgres
+            .clone_from(&self.replica_of(goal, Some(of)), |progress| {
+                if told.elapsed() > Duration::from_secs(5) {
+                    told = Instant::now();
+                    tracing::info!(?progress, "copying");
+                }
+            })
+            .await
+            .map_err(say)?;
+        tracing::info!(aside = ?cloned.aside, "copied");
+        self.must_clone = false;
+        self.forget_parting();
+        Ok(())
+    }
+
+    /// What it has, once it will not change.
+    pub(super) async fn settle(
+        &mut self,
+        goal: &DatabaseGoal,
+        postgres: &Postgres,
+        look: &Look,
+    ) -> Result<(), String> {
+        if self.rested.is_some_and(|rested| rested.epoch == goal.epoch) {
+            return Ok(());
+        }
+        let position = match (&look.seen.process, &look.seen.files) {
+            (Process::Replica { .. }, _) => {
+                let sql = self.connection.get(postgres).await.map_err(say)?;
+                let last = sql.final_position(SETTLE_WITHIN).await.map_err(say)?;
+                Some(decision::database::Position { timeline: last.timeline, lsn: last.replayed })
+            }
+            (_, Files::Present { clean, .. }) => *clean,
+            _ => None,
+        };
+        self.rested = Some(Rested { epoch: goal.epoch, position });
+        Ok(())
+    }
+
+    /// What a primary owes its replicas, and what a replica does when its primary does not answer.
+    pub(super) async fn tend(
+        &mut self,
+        goal: &DatabaseGoal,
+        postgres: &Postgres,
+        look: &Look,
+    ) -> Result<(), String> {
+        if let Process::Replica { of: Some(of), streaming: false, .. } = &look.seen.process
+            && self.seems_parted()
+            && self.reaches(goal, of).await
+        {
+            tracing::warn!(%of, "it does not follow though its primary is there: looking into it");
+            self.memory.diverged = true;
+            return Ok(());
+        }
+        if self.tended.is_some_and(|tended| tended.elapsed() < TEND_EVERY) {
+            return Ok(());
+        }
+        let is_first = self.tended.is_none();
+        let own = &self.agent.region;
+        let slots: BTreeSet<String> = match look.seen.process {
+            Process::Primary => goal.wished.instances.keys().filter(|other| *other != own).map(|other| slot_name(other.as_str())).collect(),
+            _ => BTreeSet::new(),
+        };
+        let is_primary = look.seen.process == Process::Primary;
+        let desired = self.desired(goal, Role::Primary);
+        let sql = self.connection.get(postgres).await.map_err(say)?;
+        if is_primary {
+            for slot in &slots {
+                sql.ensure_slot(slot).await.map_err(say)?;
+            }
+            if is_first {
+                sql.ensure_roles().await.map_err(say)?;
+                sql.apply(&desired, APPLY_WITHIN).await.map_err(say)?;
+            }
+        }
+        sql.retain_slots(&slots).await.map_err(say)?;
+        self.tended = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn reaches(&self, goal: &DatabaseGoal, of: &RegionName) -> bool {
+        let Some(instance) = goal.wished.instances.get(of) else { return false };
+        let address = format!("{}:{}", instance.host, instance.port);
+        let connect = self.host.network.connect(&address);
+        matches!(tokio::time::timeout(REACH_WITHIN, connect).await, Ok(Ok(_)))
+    }
+}

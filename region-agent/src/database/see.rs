@@ -1,0 +1,157 @@
+//! What is found of the instance now: its processes, its files, and what the server says.
+
+use std::time::Duration;
+
+use decision::database::Position;
+use decision::database::keep::{Ended, Files, Process, Seen};
+use decision::lsn::Lsn;
+use decision::name::RegionName;
+use decision::plan::Epoch;
+use failover::postgres::{DataDir, Observed, Postgres, PostgresError, Sql};
+
+use crate::guard::protocol::{By, Phase, Status};
+
+/// What the server itself last said, kept over one look.
+#[derive(Default)]
+pub(super) struct Connection(Option<Sql>);
+
+impl Connection {
+    pub(super) fn drop(&mut self) {
+        self.0 = None;
+    }
+
+    pub(super) async fn get(&mut self, postgres: &Postgres) -> Result<&Sql, PostgresError> {
+        if self.0.as_ref().is_none_or(Sql::is_closed) {
+            self.0 = Some(postgres.connect().await?);
+        }
+        self.0.as_ref().ok_or(PostgresError::NotYet { what: "there is no connection".into() })
+    }
+
+    /// Dropped when a call did not come back: the next one is begun anew.
+    pub(super) async fn observe(&mut self, postgres: &Postgres) -> Result<Observed, PostgresError> {
+        let observed = self.get(postgres).await?.observe().await;
+        if observed.is_err() {
+            self.drop();
+        }
+        observed
+    }
+}
+
+/// One look.
+pub(super) struct Look {
+    pub(super) seen: Seen,
+    pub(super) observed: Option<Observed>,
+    /// Of the data folder, where it matters to a person.
+    pub(super) problem: Option<String>,
+}
+
+/// What this process remembers of what it made the instance do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    /// Whom the running server was last told to follow; the outer `None`: this process never told it.
+    pub(super) follows: Option<Option<RegionName>>,
+    /// Its history and that of its primary have parted.
+    pub(super) diverged: bool,
+}
+
+pub(super) async fn look(
+    postgres: &Postgres,
+    connection: &mut Connection,
+    status: &Status,
+    memory: &Memory,
+    leased: bool,
+) -> Look {
+    let ended = status.last.as_ref().zip(status.epoch).map(|(last, epoch)| Ended {
+        epoch: Epoch(epoch),
+        // Whoever was told to end did not die.
+        fenced: last.by != By::Itself,
+    });
+    let Some(running) = &status.running else {
+        connection.drop();
+        let (files, problem) = files(postgres).await;
+        return Look { seen: Seen { files, process: Process::None, leased, ended }, observed: None, problem };
+    };
+    if running.phase != Phase::Up {
+        connection.drop();
+        let seen = Seen { files: Files::Unseen, process: Process::Stopping, leased, ended };
+        return Look { seen, observed: None, problem: None };
+    }
+    match connection.observe(postgres).await {
+        Ok(observed) => {
+            let system = observed.system_identifier.to_string();
+            let files = Files::Present { system, standby: observed.in_recovery, clean: None };
+            let process = process(&observed, memory);
+            Look { seen: Seen { files, process, leased, ended }, observed: Some(observed), problem: None }
+        }
+        Err(error) => {
+            let problem = is_for_a_person(&error).then(|| error.to_string());
+            let seen = Seen { files: Files::Unseen, process: Process::Starting, leased, ended };
+            Look { seen, observed: None, problem }
+        }
+    }
+}
+
+fn is_for_a_person(error: &PostgresError) -> bool {
+    error.class() == failover::postgres::Class::Person && !matches!(error, PostgresError::Io { .. })
+}
+
+fn process(observed: &Observed, memory: &Memory) -> Process {
+    if !observed.in_recovery {
+        return Process::Primary;
+    }
+    Process::Replica {
+        of: memory.follows.clone().flatten(),
+        position: position(observed),
+        streaming: is_streaming(observed),
+        diverged: memory.diverged,
+    }
+}
+
+pub(super) fn is_streaming(observed: &Observed) -> bool {
+    observed.wal_receiver.as_ref().is_some_and(|receiver| receiver.status == "streaming")
+}
+
+/// Of a primary what it wrote, of a replica what it has on disk.
+pub(super) fn position(observed: &Observed) -> Option<Position> {
+    let lsn = match observed.in_recovery {
+        false => observed.current,
+        true => observed.received.max(observed.replayed),
+    }?;
+    Some(Position { timeline: observed.timeline, lsn })
+}
+
+/// The furthest that the primary said it was, and how long it has said nothing.
+pub(super) fn upstream(observed: &Observed) -> (Option<Position>, Option<Duration>) {
+    let Some(receiver) = &observed.wal_receiver else { return (None, None) };
+    let position = receiver.latest_end.map(|lsn| Position {
+        timeline: receiver.received_timeline.unwrap_or(observed.timeline),
+        lsn,
+    });
+    let age = receiver.last_message_age_ms.and_then(|ms| u64::try_from(ms).ok());
+    (position, age.map(Duration::from_millis))
+}
+
+async fn files(postgres: &Postgres) -> (Files, Option<String>) {
+    match postgres.observe_files(None).await {
+        Ok(DataDir::Absent | DataDir::Empty) => (Files::Absent, None),
+        Ok(DataDir::Present(found)) => {
+            let control = &found.control;
+            let clean = control.state.is_clean().then(|| Position {
+                timeline: control.timeline,
+                lsn: Lsn::max(control.checkpoint, control.min_recovery_end),
+            });
+            let files = Files::Present {
+                system: control.system_identifier.to_string(),
+                standby: found.standby_signal && !found.rewind_begun,
+                clean,
+            };
+            (files, None)
+        }
+        Ok(DataDir::Broken { what }) => (Files::Broken { why: what.clone() }, None),
+        Ok(DataDir::Foreign { what, remedy }) => {
+            let why = format!("its data folder is not ours to touch: {what}; {remedy}");
+            (Files::Foreign { why: why.clone() }, Some(why))
+        }
+        Err(error) => (Files::Unseen, Some(error.to_string())),
+    }
+}
