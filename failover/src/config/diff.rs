@@ -111,24 +111,25 @@ fn compare(at: &str, old: &Json, new: &Json, found: &mut Vec<Difference>) {
                 one(&format!("{at}[{n}]"), before.get(n), after.get(n), found);
             }
         }
-        (old, new) if old != new => one(at, Some(old), Some(new), found),
+        (old, new) if old != new => found.push(difference(at, Some(old), Some(new))),
         _ => {}
     }
 }
 
 fn one(at: &str, old: Option<&Json>, new: Option<&Json>, found: &mut Vec<Difference>) {
-    let deeper = |json: &Json| {
-        json.is_object() || json.as_array().is_some_and(|items| items.iter().any(Json::is_object))
-    };
     match (old, new) {
-        (Some(old), Some(new)) if deeper(old) || deeper(new) => compare(at, old, new, found),
-        (old, new) if old != new => found.push(Difference {
-            at: at.to_owned(),
-            from: old.filter(|json| !json.is_null()).map(word),
-            to: new.filter(|json| !json.is_null()).map(word),
-            effect: effect(at),
-        }),
-        _ => {}
+        (Some(old), Some(new)) => compare(at, old, new, found),
+        (None, None) => {}
+        (old, new) => found.push(difference(at, old, new)),
+    }
+}
+
+fn difference(at: &str, old: Option<&Json>, new: Option<&Json>) -> Difference {
+    Difference {
+        at: at.to_owned(),
+        from: old.filter(|json| !json.is_null()).map(word),
+        to: new.filter(|json| !json.is_null()).map(word),
+        effect: effect(at),
     }
 }
 
@@ -182,7 +183,9 @@ const EFFECTS: &[(&str, &str, &str)] = &[
 
 fn effect(at: &str) -> &'static str {
     let first = at.split(['.', '[']).next().unwrap_or_default();
-    let keys: Vec<&str> = at.split(['.', '[']).collect();
+    // What an operator has named is no key: a service may be called `database`.
+    let named = if ["regions", "services"].contains(&first) { 2 } else { 1 };
+    let keys: Vec<&str> = at.split(['.', '[']).skip(named).collect();
     EFFECTS
         .iter()
         .find(|(head, key, _)| *head == first && (key.is_empty() || keys.contains(key)))
