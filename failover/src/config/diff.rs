@@ -9,6 +9,8 @@ use decision::time::Human;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::written;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Such as `services.app.dns[0].ttl_s`.
@@ -72,6 +74,12 @@ fn tree(config: &Config) -> Json {
             .map(|item| (item[key].as_str().unwrap_or_default().to_owned(), item.clone()))
             .collect();
         json[list] = named.into_iter().collect();
+    }
+    for (name, service) in &config.services {
+        if let Some(database) = &service.database {
+            let written = serde_json::to_value(written::database(database));
+            json["services"][name.as_str()]["database"] = written.expect("a configuration always serialises");
+        }
     }
     json
 }
@@ -161,6 +169,19 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("regions", "witness", "a witness votes and observes, and is no target"),
     ("regions", "label", "none on running services"),
     ("regions", "provider", "none on running services"),
+    ("services", "max_data_loss", "past it nobody is promoted without a person's word"),
+    (
+        "services",
+        "instances",
+        "agents follow at once; a primary that is no instance any more has to be moved first",
+    ),
+    (
+        "services",
+        "settings",
+        "written by the agents; what PostgreSQL takes only when it starts waits for that",
+    ),
+    ("services", "hba", "written by the agents; it holds for connections made from then on"),
+    ("services", "database", "agents follow at once; which instance is the primary stays as it is"),
     ("services", "ttl_s", "resolvers keep the answers they have until the old TTL has passed"),
     ("services", "weights", "the share of each region, as soon as the zone is published"),
     ("services", "rto", "objective: judged from now on"),

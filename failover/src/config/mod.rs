@@ -15,6 +15,7 @@ mod schema;
 mod shape;
 mod show;
 mod tree;
+mod written;
 
 use std::fs::File;
 use std::io::Read;

@@ -48,14 +48,15 @@ fn acks(database: &Database, at: &Place, found: &mut Vec<Finding>) {
             _ => format!("write `sync_acks: {others}` or less"),
         };
         let message =
-            format!("a commit would wait for {acks} other instances for ever: there are only {others}");
+            format!("a commit would wait for {} for ever: of those there are {others}", other(acks));
         Finding::error(here, message, fix)
     } else if matches!(database.mode, Mode::SyncStrict { .. }) && acks == others {
         Finding::warning(
             here,
             format!(
-                "a commit waits for {acks} other instances however long that takes, and when a region is lost only {} \
-                 are left: whoever is promoted then takes no writes until it is back",
+                "a commit waits for {} however long that takes, and when a region is lost only {} are left: whoever is \
+                 promoted then takes no writes until it is back",
+                other(acks),
                 others - 1
             ),
             "write `mode: sync`, fewer `sync_acks`, or host it in one more region",
@@ -64,6 +65,10 @@ fn acks(database: &Database, at: &Place, found: &mut Vec<Finding>) {
         return;
     };
     found.push(finding.related(mode));
+}
+
+fn other(count: usize) -> String {
+    format!("{count} other instance{}", if count == 1 { "" } else { "s" })
 }
 
 /// What may be lost when nobody waits for another region. In the sync modes nothing is: there the
@@ -236,7 +241,7 @@ mod tests {
                 of(|database| database.mode = mode),
                 Error,
                 "sync_acks",
-                "a commit would wait for 3 other instances for ever: there are only 2",
+                "a commit would wait for 3 other instances for ever: of those there are 2",
             );
         }
         expect(

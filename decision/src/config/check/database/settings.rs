@@ -118,7 +118,11 @@ fn promise(database: &Database, name: &str, value: &str, at: &Place, here: &Plac
             if value.trim().parse::<usize>().is_ok_and(|most| most < others) {
                 found.push(Finding::error(
                     here.clone(),
-                    format!("{name} is {}, and {others} other instances copy from the primary", value.trim()),
+                    format!(
+                        "{name} is {}, too few for {} to copy from the primary",
+                        value.trim(),
+                        super::other(others)
+                    ),
                     format!("write {} or more, or remove it", others + 2),
                 ));
             }
@@ -278,7 +282,7 @@ mod tests {
         let message =
             "synchronous_commit is off: a mere crash of the primary loses commits that were acknowledged";
         expect(&setting("synchronous_commit", "off"), Warning, message);
-        let message = "max_replication_slots is 1, and 2 other instances copy from the primary";
+        let message = "max_replication_slots is 1, too few for 2 other instances to copy from the primary";
         expect(&setting("max_replication_slots", "1"), Error, message);
         for value in ["off", "local", "remote_write", "o", ""] {
             let mut config = setting("synchronous_commit", value);
