@@ -1,6 +1,7 @@
 //! What a configuration promises and cannot keep. Pure: the loader of `regions.yml` maps each
 //! place to file, line and column; a controller that is handed a configuration refuses one with errors.
 
+mod database;
 mod dns;
 #[cfg(test)]
 mod example;
@@ -71,6 +72,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
     timing::check(config, &mut found);
     services::check(config, &mut found);
     dns::check(config, &mut found);
+    database::check(config, &mut found);
     found
 }
 

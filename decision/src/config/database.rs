@@ -9,6 +9,9 @@ use super::{Profile, SecretSource};
 use crate::name::RegionName;
 use crate::time::ms;
 
+/// How much faster or slower two machines' clocks may run, one against the other.
+pub const MAX_DRIFT_PPM: u64 = 10_000;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
     pub engine: Engine,
@@ -81,6 +84,15 @@ pub struct LeaseTimings {
     pub fence_budget: Duration,
 }
 
+impl LeaseTimings {
+    /// After this, by any clock, a lease is surely over; rounded up.
+    pub fn expiry(self) -> Duration {
+        const MILLION: u128 = 1_000_000;
+        let ms = (self.ttl.as_millis() * (MILLION + u128::from(MAX_DRIFT_PPM))).div_ceil(MILLION);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))
+    }
+}
+
 impl Profile {
     /// What a lease is where `regions.yml` does not say otherwise.
     pub const fn lease(self) -> LeaseTimings {
@@ -117,6 +129,16 @@ pub struct Instance {
     pub write_endpoint: Option<String>,
     /// `host:port` at which this region's agent relays to the nearest fresh replica.
     pub read_endpoint: Option<String>,
+}
+
+impl Instance {
+    /// `host:port`
+    pub fn address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

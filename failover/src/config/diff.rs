@@ -9,6 +9,8 @@ use decision::time::Human;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::written;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Such as `services.app.dns[0].ttl_s`.
@@ -73,6 +75,12 @@ fn tree(config: &Config) -> Json {
             .collect();
         json[list] = named.into_iter().collect();
     }
+    for (name, service) in &config.services {
+        if let Some(database) = &service.database {
+            let written = serde_json::to_value(written::database(database));
+            json["services"][name.as_str()]["database"] = written.expect("a configuration always serialises");
+        }
+    }
     json
 }
 
@@ -111,24 +119,25 @@ fn compare(at: &str, old: &Json, new: &Json, found: &mut Vec<Difference>) {
                 one(&format!("{at}[{n}]"), before.get(n), after.get(n), found);
             }
         }
-        (old, new) if old != new => one(at, Some(old), Some(new), found),
+        (old, new) if old != new => found.push(difference(at, Some(old), Some(new))),
         _ => {}
     }
 }
 
 fn one(at: &str, old: Option<&Json>, new: Option<&Json>, found: &mut Vec<Difference>) {
-    let deeper = |json: &Json| {
-        json.is_object() || json.as_array().is_some_and(|items| items.iter().any(Json::is_object))
-    };
     match (old, new) {
-        (Some(old), Some(new)) if deeper(old) || deeper(new) => compare(at, old, new, found),
-        (old, new) if old != new => found.push(Difference {
-            at: at.to_owned(),
-            from: old.filter(|json| !json.is_null()).map(word),
-            to: new.filter(|json| !json.is_null()).map(word),
-            effect: effect(at),
-        }),
-        _ => {}
+        (Some(old), Some(new)) => compare(at, old, new, found),
+        (None, None) => {}
+        (old, new) => found.push(difference(at, old, new)),
+    }
+}
+
+fn difference(at: &str, old: Option<&Json>, new: Option<&Json>) -> Difference {
+    Difference {
+        at: at.to_owned(),
+        from: old.filter(|json| !json.is_null()).map(word),
+        to: new.filter(|json| !json.is_null()).map(word),
+        effect: effect(at),
     }
 }
 
@@ -160,6 +169,19 @@ const EFFECTS: &[(&str, &str, &str)] = &[
     ("regions", "witness", "a witness votes and observes, and is no target"),
     ("regions", "label", "none on running services"),
     ("regions", "provider", "none on running services"),
+    ("services", "max_data_loss", "past it nobody is promoted without a person's word"),
+    (
+        "services",
+        "instances",
+        "agents follow at once; a primary that is no instance any more has to be moved first",
+    ),
+    (
+        "services",
+        "settings",
+        "written by the agents; what PostgreSQL takes only when it starts waits for that",
+    ),
+    ("services", "hba", "written by the agents; it holds for connections made from then on"),
+    ("services", "database", "agents follow at once; which instance is the primary stays as it is"),
     ("services", "ttl_s", "resolvers keep the answers they have until the old TTL has passed"),
     ("services", "weights", "the share of each region, as soon as the zone is published"),
     ("services", "rto", "objective: judged from now on"),
@@ -182,7 +204,9 @@ const EFFECTS: &[(&str, &str, &str)] = &[
 
 fn effect(at: &str) -> &'static str {
     let first = at.split(['.', '[']).next().unwrap_or_default();
-    let keys: Vec<&str> = at.split(['.', '[']).collect();
+    // What an operator has named is no key: a service may be called `database`.
+    let named = if ["regions", "services"].contains(&first) { 2 } else { 1 };
+    let keys: Vec<&str> = at.split(['.', '[']).skip(named).collect();
     EFFECTS
         .iter()
         .find(|(head, key, _)| *head == first && (key.is_empty() || keys.contains(key)))

@@ -15,6 +15,7 @@ mod schema;
 mod shape;
 mod show;
 mod tree;
+mod written;
 
 use std::fs::File;
 use std::io::Read;
@@ -190,8 +191,13 @@ fn shape_errors(source: &Source<'_>, root: &Node) -> Result<(), ConfigErrors> {
 fn meaning(source: &Source<'_>, root: &Node, converted: Converted) -> Result<Loaded, ConfigErrors> {
     let mut findings = converted.findings;
     findings.extend(check::check(&converted.config));
+    // Errors first, in case there are more than would be read.
+    findings.sort_by_key(|finding| finding.severity);
     let mut problems: Vec<Problem> = Vec::new();
     for finding in findings {
+        if problems.len() >= shape::FLAWS_MAX {
+            break;
+        }
         let problem = locate(source, root, &converted.origins, finding);
         let same = |other: &Problem| {
             (other.line, other.column, &other.message) == (problem.line, problem.column, &problem.message)

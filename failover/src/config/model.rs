@@ -1,8 +1,12 @@
 //! `regions.yml` as it is written. The JSON Schema, for editors and for the loader's own checks,
 //! is made from these types; their comments are what an editor shows.
 
+mod database;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub(super) use database::{Database, Engine, Instance, Mode, Replication};
 
 use super::address::{Endpoint, HostPort, NameInDns, WebUrl};
 use super::collection::{OneOrMany, Ordered, TierRef};
@@ -164,6 +168,8 @@ pub(super) struct Service {
     pub(super) dns: Option<Vec<Record>>,
     /// Checks of this service, beside those of the regions' endpoints.
     pub(super) health_checks: Option<Vec<Check>>,
+    /// Its database, one instance in every region that hosts it.
+    pub(super) database: Option<Database>,
 }
 
 /// How long a service may be away, and how much of it may be lost.

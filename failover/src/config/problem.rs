@@ -109,8 +109,45 @@ fn window(line: &str, column: usize) -> (String, usize) {
 /// Beyond, a line is not kept: what is marked there is told by its column.
 const SOURCE_MAX: usize = 16 * 1024;
 
-/// A password in an address is an error that ends in logs: `//user:secret@` is shown as `//***********@`.
+/// A password in the file is an error that ends in logs: `//user:secret@` is shown as `//***********@`, and
+/// `password: secret` as `password: ******`.
 pub(super) fn mask(line: &str) -> String {
+    mask_values(&mask_addresses(line))
+}
+
+/// Of what should name a variable only what cannot: there somebody has put the secret itself.
+fn mask_values(line: &str) -> String {
+    let mut masked = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) =
+        ["password", "secret"].iter().filter_map(|word| Some(rest.find(word)? + word.len())).min()
+    {
+        let (before, after) = rest.split_at(at);
+        masked += before;
+        rest = after;
+        let key = after.strip_prefix("_env").unwrap_or(after);
+        let key = key.trim_start_matches(['"', '\'', ' ']);
+        let Some(value) = key.strip_prefix([':', '=']).map(str::trim_start) else { continue };
+        let start = after.len() - value.len();
+        let quote = value.chars().next().filter(|c| ['"', '\''].contains(c));
+        let end = match quote {
+            Some(quote) => value[1..].find(quote).map(|at| at + 2),
+            None => value.find(|c: char| c.is_whitespace() || [',', '}', ']', '"', '\''].contains(&c)),
+        };
+        let value = &value[..end.unwrap_or(value.len())];
+        let bare = value.trim_matches(['"', '\'']);
+        let variable = bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if after.starts_with("_env") && variable {
+            continue;
+        }
+        masked += &after[..start];
+        masked.extend(std::iter::repeat_n('*', value.chars().count()));
+        rest = &after[start + value.len()..];
+    }
+    masked + rest
+}
+
+fn mask_addresses(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = rest.find("//") {
@@ -182,5 +219,33 @@ pub(super) fn unread(file: &str, message: String, fix: &str) -> Problem {
         message,
         fix: fix.to_owned(),
         related: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask;
+
+    #[test]
+    fn secrets_are_not_repeated() {
+        for (line, shown) in [
+            ("url: http://me:hunter2@a.example/x", "url: http://**********@a.example/x"),
+            ("{user: a, password: hunter2}", "{user: a, password: *******}"),
+            ("password: \"hunter 2\", b: c", "password: **********, b: c"),
+            ("\"password\" : 'ä', b: c", "\"password\" : ***, b: c"),
+            (
+                "primary_conninfo: host=a password=hunter2 port=1",
+                "primary_conninfo: host=a password=******* port=1",
+            ),
+            ("secret: abc # it", "secret: *** # it"),
+            ("password_env: hunter2!", "password_env: ********"),
+            ("password_env: PASSWORD, secret_env: 'KEY'", "password_env: PASSWORD, secret_env: 'KEY'"),
+            ("password_file: /etc/password, secret_file: a", "password_file: /etc/password, secret_file: a"),
+            ("password:", "password:"),
+            ("password: \"", "password: *"),
+            ("password password: a", "password password: *"),
+        ] {
+            assert_eq!(mask(line), shown);
+        }
     }
 }

@@ -4,7 +4,7 @@ use decision::config::{Config, Probe};
 use decision::name::RegionName;
 
 /// Replaces a region's endpoints by one, and the front of every check that asked one of them.
-/// Checks of other addresses stay as they are.
+/// Checks of other addresses stay as they are, and so do databases: an instance lives where its folder is.
 pub fn retarget(config: &mut Config, region: &RegionName, endpoint: &str) {
     let Some(found) = config.regions.iter_mut().find(|other| other.name == *region) else { return };
     let old = std::mem::replace(&mut found.endpoints, vec![endpoint.to_owned()]);

@@ -2,6 +2,7 @@
 //! written, what to say when it is not, and its part of the JSON Schema.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -28,8 +29,8 @@ pub(super) trait Scalar: Sized {
     /// For editors, which know nothing of [`Scalar::parse`]; it may allow more, never less.
     const PATTERN: &'static str;
     const EXAMPLES: &'static [&'static str];
-    /// Whether a plain number is one too.
-    const NUMBER: bool = false;
+    /// What YAML may take it for.
+    const TYPES: &'static [&'static str] = &["string"];
     fn parse(text: &str) -> Result<Self, Fault>;
 }
 
@@ -56,8 +57,8 @@ macro_rules! scalars {
                         "examples": Self::EXAMPLES,
                         KEYWORD: Self::KIND,
                     });
-                    if Self::NUMBER {
-                        schema.insert("type".to_owned(), serde_json::json!(["string", "integer"]));
+                    if Self::TYPES.len() > 1 {
+                        schema.insert("type".to_owned(), serde_json::json!(Self::TYPES));
                     }
                     schema
                 }
@@ -89,7 +90,9 @@ scalars!(
     WebUrl,
     HostPort,
     NameInDns,
-    StatusRange
+    StatusRange,
+    Size,
+    Setting
 );
 
 /// A duration above zero.
@@ -193,7 +196,7 @@ impl Scalar for Percent {
     const WHAT: &'static str = "a share, such as 50%";
     const PATTERN: &'static str = "^(100|[1-9][0-9]?) *%?$";
     const EXAMPLES: &'static [&'static str] = &["50%"];
-    const NUMBER: bool = true;
+    const TYPES: &'static [&'static str] = &["string", "integer"];
     fn parse(text: &str) -> Result<Self, Fault> {
         let number = text.strip_suffix('%').unwrap_or(text).trim_end();
         match whole::<u8>(number) {
@@ -222,7 +225,7 @@ impl Scalar for Ttl {
     const WHAT: &'static str = "a TTL in seconds, such as 30 or 30s";
     const PATTERN: &'static str = r"^([0-9]+|([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+)$";
     const EXAMPLES: &'static [&'static str] = &["30s", "5m"];
-    const NUMBER: bool = true;
+    const TYPES: &'static [&'static str] = &["string", "integer"];
     fn parse(text: &str) -> Result<Self, Fault> {
         const WEEK_S: u64 = 7 * 86_400;
         let seconds = match whole::<u64>(text) {
@@ -308,7 +311,7 @@ impl Scalar for StatusRange {
     const WHAT: &'static str = "an HTTP status or a range, such as 200 or 200-399";
     const PATTERN: &'static str = "^[1-5]([0-9]{2}(-[1-5][0-9]{2})?|xx)$";
     const EXAMPLES: &'static [&'static str] = &["200-399", "2xx"];
-    const NUMBER: bool = true;
+    const TYPES: &'static [&'static str] = &["string", "integer"];
     fn parse(text: &str) -> Result<Self, Fault> {
         let status = |text: &str| whole::<u16>(text).filter(|status| (100..600).contains(status));
         let range = match (text.split_once('-'), text.strip_suffix("xx")) {
@@ -326,6 +329,92 @@ impl Scalar for StatusRange {
                 "write for example 200, 2xx or 200-399",
             ),
         }
+    }
+}
+
+/// A number of bytes: `16MiB`, `1GB`, or a plain number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// The largest first of each kind, so that what is shown is short.
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+const SIZE_FIX: &str = "write for example 16MiB, 1GB or 65536";
+/// More is a slip of the pen.
+const SIZE_MAX: u64 = 1 << 50;
+
+impl Scalar for Size {
+    const KIND: &'static str = "size";
+    const WHAT: &'static str = "a size, such as 16MiB";
+    const PATTERN: &'static str = r"^[0-9]+(\.[0-9]+)?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)?$";
+    const EXAMPLES: &'static [&'static str] = &["16MiB", "1GB", "65536"];
+    const TYPES: &'static [&'static str] = &["string", "integer"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong = |fix: String| Err(Fault { message: format!("{text:?} is not a size"), fix });
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let bytes = match SIZE_UNITS.iter().find(|(known, _)| *known == unit) {
+            Some((_, bytes)) => *bytes,
+            None if unit.is_empty() => 1,
+            None => {
+                // `16 mb` and `16M`: the unit that was meant, in the spelling that is taken.
+                let folded = unit.trim().to_ascii_lowercase();
+                let near = SIZE_UNITS
+                    .iter()
+                    .find(|(known, _)| known.to_ascii_lowercase().trim_end_matches(['i', 'b']) == folded)
+                    .or_else(|| SIZE_UNITS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&folded)));
+                return match near.filter(|_| number.parse::<f64>().is_ok()) {
+                    Some((near, _)) => {
+                        wrong(format!("write {number}{near} (units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB)"))
+                    }
+                    None => wrong(SIZE_FIX.to_owned()),
+                };
+            }
+        };
+        let Ok(number) = number.parse::<f64>() else { return wrong(SIZE_FIX.to_owned()) };
+        let size = number * bytes as f64;
+        if size > SIZE_MAX as f64 {
+            fault(format!("{text} is more than 1024TiB"), SIZE_FIX)
+        } else if size.fract() != 0.0 {
+            fault(format!("{text} is no whole number of bytes"), SIZE_FIX)
+        } else {
+            Ok(Self(size as u64)) // exact: below 2^53
+        }
+    }
+}
+
+/// Never rounded: what is printed can be written into `regions.yml` again.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, bytes): &&(&str, u64)| *bytes > 1 && self.0 > 0 && self.0.is_multiple_of(*bytes);
+        match SIZE_UNITS.iter().find(fits) {
+            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// The value of a setting of PostgreSQL, which knows itself what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setting(pub(super) String);
+
+impl Scalar for Setting {
+    const KIND: &'static str = "setting";
+    const WHAT: &'static str = "the value of a setting, such as 1GB";
+    const PATTERN: &'static str = "^[^\\r\\n]*$";
+    const EXAMPLES: &'static [&'static str] = &["1GB", "on"];
+    const TYPES: &'static [&'static str] = &["string", "integer", "number", "boolean"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -383,6 +472,67 @@ mod tests {
         assert_eq!(Ttl::parse("1m"), Ok(Ttl(60)));
         for wrong in ["1.5", "500ms", "-1", "8d", "99999999999999999999", "x"] {
             assert!(Ttl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_size_that_is_shown_can_be_written(bytes in 0..=SIZE_MAX, unit in 0..SIZE_UNITS.len()) {
+            for bytes in [bytes, bytes / SIZE_UNITS[unit].1 * SIZE_UNITS[unit].1] {
+                let shown = Size(bytes).to_string();
+                proptest::prop_assert_eq!(Size::parse(&shown), Ok(Size(bytes)), "{}", shown);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_size_panic(text in "[0-9.]{0,30}[a-zA-Zµ ]{0,4}[0-9]{0,3}") {
+            if let Ok(size) = Size::parse(&text) {
+                proptest::prop_assert!(size.0 <= SIZE_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("0B", 0),
+            ("65536", 65_536),
+            ("16MiB", 16 << 20),
+            ("1GB", 1_000_000_000),
+            ("512kB", 512_000),
+            ("1.5KiB", 1_536),
+            ("1024TiB", 1 << 50),
+        ] {
+            assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
+            let shown = Size(bytes).to_string();
+            assert_eq!(Size::parse(&shown), Ok(Size(bytes)), "{text} is shown as {shown}");
+        }
+        const UNITS: &str = "(units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB)";
+        for (text, message, fix) in [
+            ("16M", "\"16M\" is not a size", format!("write 16MiB {UNITS}")),
+            ("16 mb", "\"16 mb\" is not a size", format!("write 16MB {UNITS}")),
+            ("16mib", "\"16mib\" is not a size", format!("write 16MiB {UNITS}")),
+            ("16KB", "\"16KB\" is not a size", format!("write 16kB {UNITS}")),
+            ("16 MiB", "\"16 MiB\" is not a size", format!("write 16MiB {UNITS}")),
+            ("16XB", "\"16XB\" is not a size", SIZE_FIX.to_owned()),
+            ("-1", "\"-1\" is not a size", SIZE_FIX.to_owned()),
+            ("-16MiB", "\"-16MiB\" is not a size", SIZE_FIX.to_owned()),
+            ("", "\"\" is not a size", SIZE_FIX.to_owned()),
+            ("MiB", "\"MiB\" is not a size", SIZE_FIX.to_owned()),
+            ("1.2.3MB", "\"1.2.3MB\" is not a size", SIZE_FIX.to_owned()),
+            ("1e9", "\"1e9\" is not a size", SIZE_FIX.to_owned()),
+            ("inf", "\"inf\" is not a size", SIZE_FIX.to_owned()),
+            ("1MiB2MiB", "\"1MiB2MiB\" is not a size", SIZE_FIX.to_owned()),
+            ("0.3B", "0.3B is no whole number of bytes", SIZE_FIX.to_owned()),
+            ("1025TiB", "1025TiB is more than 1024TiB", SIZE_FIX.to_owned()),
+            (
+                "99999999999999999999999999",
+                "99999999999999999999999999 is more than 1024TiB",
+                SIZE_FIX.to_owned(),
+            ),
+        ] {
+            assert_eq!(Size::parse(text), Err(Fault { message: message.to_owned(), fix }), "{text}");
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) struct Flaw {
 }
 
 /// More would not be read.
-const FLAWS_MAX: usize = 50;
+pub(super) const FLAWS_MAX: usize = 50;
 
 pub(super) fn check(schema: &Json, root: &Node) -> Vec<Flaw> {
     let mut walk = Walk { schema, flaws: Vec::new() };

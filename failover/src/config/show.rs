@@ -7,14 +7,43 @@ use decision::time::Human;
 use serde::{Serialize, Serializer};
 
 use super::tree::{self, Entry, Node, Value};
+use super::written;
 
 /// YAML with every value that holds, in the order of `decision`'s types: checks one by one, regions by
-/// name. It is not meant to be loaded again.
+/// name. It is not meant to be loaded again, but for the `database` of a service, which reads as in the
+/// file.
 pub fn show(config: &Config) -> String {
-    let text = serde_saphyr::to_string(config).expect("a configuration always serialises");
-    // Through the tree and not through JSON, which would forget the order.
-    let tree = tree::read_own(&text).expect("what was just written can be read");
-    serde_saphyr::to_string(&readable(tree)).expect("a tree always serialises")
+    let mut tree = readable(node(config));
+    for (name, service) in &config.services {
+        let place = ["services", name.as_str(), "database"];
+        if let (Some(database), Some(found)) = (&service.database, below(&mut tree, &place)) {
+            *found = without_null(node(&written::database(database)));
+        }
+    }
+    serde_saphyr::to_string(&tree).expect("a tree always serialises")
+}
+
+/// Through the tree and not through JSON, which would forget the order.
+fn node(value: &impl Serialize) -> Node {
+    let text = serde_saphyr::to_string(value).expect("a configuration always serialises");
+    tree::read_own(&text).expect("what was just written can be read")
+}
+
+fn below<'a>(node: &'a mut Node, keys: &[&str]) -> Option<&'a mut Node> {
+    let [first, rest @ ..] = keys else { return Some(node) };
+    let Value::Map(entries) = &mut node.value else { return None };
+    below(&mut entries.iter_mut().find(|entry| entry.key == *first)?.node, rest)
+}
+
+fn without_null(node: Node) -> Node {
+    let value = match node.value {
+        Value::Map(entries) => {
+            let told = entries.into_iter().filter(|entry| !matches!(entry.node.value, Value::Null));
+            Value::Map(told.map(|entry| Entry { node: without_null(entry.node), ..entry }).collect())
+        }
+        other => other,
+    };
+    Node { value, ..node }
 }
 
 fn readable(node: Node) -> Node {

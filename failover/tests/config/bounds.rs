@@ -37,7 +37,17 @@ fn what_unfolds_is_refused_soon() {
         format!("regions:\n{}", (0..20_000).map(|n| format!("  r{n}: {{a: 1}}\n")).collect::<String>());
     let questions = "? ".repeat(100_000);
     let documents = "---\n".repeat(100_000);
-    for text in [laughs, merges, deep_list, deep_map, deep_block, wide, keys, questions, documents] {
+    let app = "regions: {us: {services: [app]}}\nservices:\n app:\n  database:\n   instances:";
+    let within: String = (0..1_900)
+        .map(|n| format!("    i{n}: {{host: h, data_dir: /d{}}}\n", "/d".repeat(n % 400)))
+        .collect();
+    let instances = format!("{app}\n{within}");
+    let settings: String = (0..15_000).map(|n| format!("     a.b.{n}: {n}\n")).collect();
+    let settings = format!("{app} {{us: }}\n   settings:\n{settings}");
+    for text in [
+        laughs, merges, deep_list, deep_map, deep_block, wide, keys, questions, documents, instances,
+        settings,
+    ] {
         let start = Instant::now();
         let errors = config::parse("bomb.yml", &text).expect_err(&text[..40]);
         assert!(start.elapsed() < Duration::from_secs(20), "{:?} for {}", start.elapsed(), &text[..40]);

@@ -74,7 +74,7 @@ tiers: {critical: {rto: 2m, rpo: 0s}}
     let document = std::fs::read_to_string(root("docs/CONFIGURATION.md")).unwrap();
     let examples: Vec<&str> =
         document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let whole = example.starts_with("regions:");
         let text = if whole { example.to_owned() } else { format!("{REGIONS}{example}") };
@@ -125,6 +125,121 @@ fn a_difference_is_a_line_with_its_effect() {
             .iter()
             .any(|line| line.at == "regions.ap-southeast-1" && line.to.is_none())
     );
+}
+
+#[test]
+fn a_change_of_a_database_is_told_by_its_key() {
+    let text = std::fs::read_to_string(data("good/everything.yml")).unwrap();
+    let old = config::parse("old", &text).unwrap().config;
+    let mut changed = text.clone();
+    for (from, to) in [
+        ("mode: sync\n", "mode: sync-strict\n"),
+        ("bytes: 1.5GiB", "bytes: 1GB"),
+        ("lease_ttl: 25s", "lease_ttl: 26s"),
+        ("password_file: /etc/regent/replication.password", "password_env: REPLICATION"),
+        ("max_connections: 200, jit: false", "max_connections: 300"),
+        ("\"hostssl app app 2001:db8::/32 cert\"", "\"hostssl app app 2001:db8::/32 reject\""),
+        ("          priority: 200\n", ""),
+        ("\"2001:db8::2\", nofailover: false", "\"2001:db8::3\", read_endpoint: \"[2001:db8::3]:1\""),
+    ] {
+        assert!(changed.contains(from), "{from}");
+        changed = changed.replace(from, to);
+    }
+    let new = config::parse("new", &changed).unwrap_or_else(|errors| panic!("{errors}")).config;
+    let mut without = old.clone();
+    without.services.get_mut(&"store".into()).unwrap().database = None;
+    let lines: Vec<String> =
+        [config::diff(&old, &new), config::diff(&without, &old), config::diff(&old, &without)]
+            .concat()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+    assert_file(&data("diff-database.txt"), &format!("{}\n", lines.join("\n")));
+}
+
+#[test]
+fn a_word_that_becomes_a_mapping_is_one_difference() {
+    let old = config::load(&root("regions.yml")).unwrap().config;
+    let mut new = old.clone();
+    let record = new.services.values_mut().find_map(|service| service.dns.first_mut()).unwrap();
+    let weights = record.values.keys().map(|region| (region.clone(), 1)).collect();
+    record.routing = decision::config::Routing::Weighted(weights);
+    for (old, new) in [(&old, &new), (&new, &old)] {
+        let found = config::diff(old, new);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].at.ends_with(".routing"), "{}", found[0]);
+    }
+}
+
+#[test]
+fn a_database_that_is_shown_loads_again() {
+    let everything = std::fs::read_to_string(data("good/everything.yml")).unwrap();
+    let (before, rest) = everything.split_once("    database:\n").unwrap();
+    let (_, after) = rest.split_once("\ndns:\n").unwrap();
+    let with = |database: &str| {
+        let text = format!("{before}    database:\n{database}\ndns:\n{after}");
+        config::parse("shown", &text).unwrap_or_else(|errors| panic!("{errors}\n{text}")).config
+    };
+    let smallest = "      replication: {password_env: PASSWORD}\n      data_dir: /srv\n      instances: {primary: , eu-west-1: }";
+    for config in [config::parse("all", &everything).unwrap().config, with(smallest)] {
+        let shown = config::show(&config);
+        let (_, shown) = shown.split_once("    database:\n").unwrap();
+        let (shown, _) = shown.split_once("\nstrategy:\n").unwrap();
+        assert_eq!(with(shown).services, config.services);
+    }
+}
+
+#[test]
+fn what_a_database_leaves_out_has_a_default() {
+    let text = "\
+regions:
+  one: {name: us, endpoints: [\"http://[2001:db8::1]:80\"], services: [app]}
+  two: {name: eu, endpoints: [https://api.eu.example.com, tcp://10.0.0.9:1], services: [app]}
+  three: {name: ap, witness: true}
+services:
+  app:
+    database:
+      replication: {password_env: PASSWORD}
+      data_dir: /srv
+      instances: {one: , eu: {port: 5433}}
+";
+    let loaded = config::parse("x", text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings, [], "{}", config::to_text(&loaded.warnings));
+    let database = loaded.config.services[&"app".into()].database.clone().unwrap();
+    assert_eq!(database.mode, decision::config::Mode::Async);
+    assert_eq!(database.lease, Profile::Balanced.lease());
+    assert_eq!(database.max_data_loss.bytes, 16 << 20);
+    assert_eq!(database.max_data_loss.time, Duration::from_secs(60), "the tier's rpo");
+    assert_eq!((database.superuser.as_str(), database.failsafe), ("postgres", false));
+    assert_eq!(database.replication.user, "regent_replication");
+    let [eu, us] = ["eu", "us"].map(|name| &database.instances[&decision::name::RegionName::from(name)]);
+    assert_eq!(
+        (us.host.as_str(), us.port, us.listen.as_slice()),
+        ("2001:db8::1", 5432, &["2001:db8::1".to_owned()][..])
+    );
+    assert_eq!(
+        (eu.host.as_str(), eu.port, eu.listen.as_slice()),
+        ("api.eu.example.com", 5433, &["*".to_owned()][..])
+    );
+    assert_eq!(
+        (us.address().as_str(), eu.address().as_str()),
+        ("[2001:db8::1]:5432", "api.eu.example.com:5433")
+    );
+    assert_eq!(
+        (us.os_user.as_str(), us.priority, us.nofailover, &us.bin_dir),
+        ("postgres", 100, false, &None)
+    );
+    // A shorter rpo than the lease cannot be kept: the default is what can be, and the warning says so.
+    let soon = text.replace("    database:", "    tier: {rto: 5m, rpo: 1s}\n    database:");
+    let loaded = config::parse("x", &soon).unwrap_or_else(|errors| panic!("{errors}"));
+    let database = loaded.config.services[&"app".into()].database.clone().unwrap();
+    assert_eq!(database.max_data_loss.time, database.lease.expiry());
+    assert_eq!(loaded.warnings.len(), 1, "{}", config::to_text(&loaded.warnings));
+    // Another profile has another lease, and with it another default.
+    let fast = text.replace("services:\n  app", "failover_strategy: {profile: fast}\nservices:\n  app");
+    let database =
+        config::parse("x", &fast).unwrap().config.services[&"app".into()].database.clone().unwrap();
+    assert_eq!(database.lease, Profile::Fast.lease());
 }
 
 #[test]

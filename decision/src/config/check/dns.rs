@@ -115,7 +115,8 @@ fn regions(config: &Config, service: &ServiceName, record: &DnsRecord, at: &Plac
     }
 }
 
-fn known(
+/// Does this region exist, and host the service?
+pub(super) fn known(
     config: &Config,
     service: &ServiceName,
     hosts: &[&Region],

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::config::place::Place;
 use crate::config::{
-    Check, Config, DnsProvider, DnsRecord, Failback, GradualShift, MoveLimits, Probe, Profile, Region,
-    Routing, Service, StatusPage, Strategy, Tier, ZoneConfig,
+    Check, Config, Database, DnsProvider, DnsRecord, Engine, Failback, GradualShift, Instance, Login,
+    MaxDataLoss, Mode, MoveLimits, Probe, Profile, Region, Routing, SecretSource, Service, StatusPage,
+    Strategy, Tier, ZoneConfig,
 };
 use crate::dns::RecordType;
 use crate::name::{CheckId, RegionName};
@@ -38,6 +39,45 @@ pub(super) fn config() -> Config {
             ZoneConfig { provider: DnsProvider::Embedded, secondaries: Vec::new() },
         )]),
         status_page: StatusPage { name: "Regent".to_owned(), url: "http://127.0.0.1".to_owned() },
+    }
+}
+
+/// The same with a database, one instance in each region.
+pub(super) fn with_database() -> Config {
+    let mut config = config();
+    let instances = config.regions.iter().enumerate();
+    let instances = instances.map(|(n, region)| (region.name.clone(), instance(n))).collect();
+    let database = Database {
+        engine: Engine::Postgresql,
+        mode: Mode::Async,
+        max_data_loss: MaxDataLoss { bytes: 16 << 20, time: Duration::from_secs(60) },
+        lease: Profile::Balanced.lease(),
+        failsafe: false,
+        instances,
+        superuser: "postgres".to_owned(),
+        replication: Login {
+            user: "regent_replication".to_owned(),
+            password: Some(SecretSource::Env("REPLICATION".to_owned())),
+        },
+        settings: BTreeMap::new(),
+        hba: Vec::new(),
+    };
+    config.services.get_mut(&"app".into()).expect("the service").database = Some(database);
+    config
+}
+
+fn instance(n: usize) -> Instance {
+    Instance {
+        data_dir: "/var/lib/postgresql/regent".to_owned(),
+        host: format!("10.0.{n}.1"),
+        port: 5432,
+        listen: vec![format!("10.0.{n}.1")],
+        bin_dir: None,
+        os_user: "postgres".to_owned(),
+        priority: 100,
+        nofailover: false,
+        write_endpoint: Some(format!("10.0.{n}.1:6432")),
+        read_endpoint: Some(format!("10.0.{n}.1:6433")),
     }
 }
 

@@ -200,7 +200,7 @@ fn whence(config: &Config, of_profile: bool) -> String {
     }
 }
 
-fn profile_name(profile: Profile) -> &'static str {
+pub(super) fn profile_name(profile: Profile) -> &'static str {
     match profile {
         Profile::Safe => "safe",
         Profile::Balanced => "balanced",

@@ -300,7 +300,7 @@ fn from_template(hosts: &[&Region], template: &str, at: &Place, findings: &mut V
     targets
 }
 
-fn host_of(endpoint: &str) -> Option<String> {
+pub(super) fn host_of(endpoint: &str) -> Option<String> {
     endpoint.parse::<http::Uri>().ok()?.host().map(str::to_owned)
 }
 

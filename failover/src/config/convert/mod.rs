@@ -2,6 +2,7 @@
 //! expanded. What cannot be resolved is left as it was written, and the pure check names it.
 
 mod checks;
+mod database;
 mod records;
 mod zones;
 
@@ -134,14 +135,18 @@ pub(super) fn convert(file: model::File, profile: Option<Profile>) -> Converted 
             &mut findings,
         );
         let dns = records::convert(&config, service.dns.unwrap_or_default(), &at.key("dns"), &mut findings);
+        let tier = tier(service.tier, &tiers, &at.key("tier"), &mut findings);
+        let database = service
+            .database
+            .map(|written| database::convert(&config, written, &tier, &at.key("database"), &mut findings));
         config.services.insert(
             name,
             Service {
-                tier: tier(service.tier, &tiers, &at.key("tier"), &mut findings),
+                tier,
                 jurisdictions: service.jurisdictions.map(|many| many.0).unwrap_or_default(),
                 min_capacity_percent: service.min_capacity.map_or(0, |percent| percent.0),
                 dns,
-                database: None,
+                database,
             },
         );
     }
