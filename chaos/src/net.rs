@@ -94,7 +94,8 @@ impl Net {
     }
 
     /// Runs `f` inside a region, on a thread of its own, and waits for it. Sockets it makes stay in the
-    /// region, wherever they are used later; those made by threads it starts are there too.
+    /// region, wherever they are used later. Threads it starts are inside for as long as they live: a tokio
+    /// runtime with workers of its own, built here, makes all its sockets in the region.
     pub fn enter<T: Send>(&self, region: &str, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
         self.spaces[self.place(region)?].enter(f)
     }
@@ -154,9 +155,12 @@ impl Net {
     fn change_at(&self, mut f: impl FnMut(usize, &mut Link)) -> Result<(), Error> {
         let mut switch = self.switch();
         let mut links = switch.links.clone();
-        links.iter_mut().enumerate().for_each(|(pair, link)| f(pair, link));
-        links.iter().try_for_each(Link::check)?;
         let regions = self.regions.len();
+        for (pair, link) in links.iter_mut().enumerate().filter(|(pair, _)| pair / regions != pair % regions)
+        {
+            f(pair, link);
+            link.check()?;
+        }
         let changed = links.iter().zip(&switch.links).enumerate().filter(|(_, (new, old))| new != old);
         let changed = changed.map(|(pair, (link, _))| (pair / regions, pair % regions, *link)).collect();
         switch.remote.ask(&Order::Set(changed))?;
