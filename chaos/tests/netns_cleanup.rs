@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use chaos::net::{Net, sweep};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::{eventually, udp};
+use support::{eventually, join, udp};
 
 fn ip(args: &[&str]) -> String {
     let output = Command::new("ip").args(args).output().unwrap();
@@ -33,7 +33,7 @@ fn signal(pid: u32, signal: Signal) {
 #[test]
 fn netns_cleanup_leaves_nothing_when_dropped() {
     let before = ip(&["-br", "link"]);
-    let net = Net::new("drop", &["us-east-1", "eu-west-1", "client"]).unwrap();
+    let net = join("drop", &["us-east-1", "eu-west-1", "client"]);
     let spaces = namespaces(&net);
     assert!(spaces.iter().all(|space| exists(space)));
     let mut inside = net.command("eu-west-1", "sleep").unwrap().arg("1000").spawn().unwrap();
@@ -50,7 +50,7 @@ fn netns_cleanup_leaves_nothing_when_dropped() {
 fn netns_cleanup_leaves_nothing_after_a_panic() {
     let spaces = std::sync::Mutex::new(Vec::new());
     let panicked = catch_unwind(|| {
-        let net = Net::new("panic", &["a", "b"]).unwrap();
+        let net = join("panic", &["a", "b"]);
         spaces.lock().unwrap().extend(namespaces(&net));
         net.enter("a", || panic!("as a test does that fails")).unwrap();
     });
@@ -62,7 +62,7 @@ fn netns_cleanup_leaves_nothing_after_a_panic() {
 
 #[test]
 fn netns_cleanup_leaves_nothing_when_the_switch_was_killed() {
-    let net = Net::new("noswitch", &["a", "b"]).unwrap();
+    let net = join("noswitch", &["a", "b"]);
     let spaces = namespaces(&net);
     signal(net.switch_pid(), Signal::SIGKILL);
     eventually("orders fail", || net.heal().is_err() || net.cut("a", "b").is_err());
@@ -83,11 +83,17 @@ fn owner() -> Owner {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // "a: 10.82.71.1, ip netns exec NAME …" twice, then the process id.
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let spaces = lines.by_ref().take(2).map(|line| line.split(' ').nth_back(1).unwrap().to_owned()).collect();
-    let inside = lines.next().unwrap().parse().unwrap();
-    Owner { child, spaces, inside }
+    // "a: 10.82.71.1, ip netns exec NAME …" twice, then the process id; perhaps a warning before.
+    let mut spaces = Vec::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains("ip netns exec") {
+            spaces.push(line.split(' ').nth_back(1).unwrap().to_owned());
+        } else if let Ok(inside) = line.parse() {
+            return Owner { child, spaces, inside };
+        }
+    }
+    panic!("`chaos net` ended: {:?}", child.wait());
 }
 
 fn is_running(pid: u32) -> bool {
@@ -116,7 +122,7 @@ fn netns_cleanup_by_the_switch_when_the_owner_is_killed() {
 #[test]
 fn netns_sweep_removes_what_a_killed_owner_and_switch_left() {
     let mut owner = owner();
-    let living = Net::new("living", &["a", "b"]).unwrap();
+    let living = join("living", &["a", "b"]);
     let switch = switch_of(&owner);
     signal(switch, Signal::SIGKILL);
     signal(owner.child.id(), Signal::SIGKILL);

@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use chaos::net::{Error, InFlight, Link, Net};
-use support::{at, tcp, udp, until};
+use support::{at, join, tcp, udp, until};
 
 fn receive(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 64];
@@ -18,7 +18,7 @@ fn receive(socket: &UdpSocket) -> Vec<u8> {
 
 #[test]
 fn netns_cut_one_way_lets_the_other_pass() {
-    let net = Net::new("oneway", &["a", "b", "c"]).unwrap();
+    let net = join("oneway", &["a", "b", "c"]);
     let (a, b, c) = (udp(&net, "a"), udp(&net, "b"), udp(&net, "c"));
     net.cut("a", "b").unwrap();
     a.send_to(b"into the cut", at(&net, "b")).unwrap();
@@ -35,7 +35,7 @@ fn netns_cut_one_way_lets_the_other_pass() {
 
 #[test]
 fn netns_cut_drops_what_is_under_way_unless_told_otherwise() {
-    let net = Net::new("flight", &["a", "b"]).unwrap();
+    let net = join("flight", &["a", "b"]);
     let (a, b) = (udp(&net, "a"), udp(&net, "b"));
     // Long enough for the cut to come before the frame is due, also on a machine that is busy.
     let link = Link::delayed(Duration::from_secs(2));
@@ -62,7 +62,7 @@ fn netns_cut_drops_what_is_under_way_unless_told_otherwise() {
 
 #[test]
 fn netns_isolated_region_stalls_connections_and_heals() {
-    let net = Net::new("isolate", &["a", "b", "c"]).unwrap();
+    let net = join("isolate", &["a", "b", "c"]);
     net.change(|_, _, link| link.delay = Duration::from_millis(5)).unwrap();
     let (mut near, mut far) = tcp(&net, "a", "b");
     let mut got = [0; 6];
@@ -95,7 +95,7 @@ fn netns_isolated_region_stalls_connections_and_heals() {
 
 #[test]
 fn netns_wrong_orders_are_told() {
-    let net = Net::new("wrong", &["a", "b"]).unwrap();
+    let net = join("wrong", &["a", "b"]);
     assert!(matches!(net.cut("a", "x"), Err(Error::NoSuchRegion { .. })));
     assert!(matches!(net.cut("a", "a"), Err(Error::SameRegion(_))));
     assert!(matches!(net.set("a", "b", Link { loss: 1.5, ..Link::default() }), Err(Error::Share(_))));

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use chaos::net::{Link, Net};
-use support::{at, cpu, udp, until};
+use support::{at, cpu, join, udp, until};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -26,7 +26,7 @@ fn pings(net: &Net, from: &str, to: &str, times: u32) -> Vec<f64> {
 
 #[test]
 fn netns_delay_of_20_ms_each_way_is_40_ms_there_and_back() {
-    let net = Net::new("delay", &["a", "b"]).unwrap();
+    let net = join("delay", &["a", "b"]);
     net.change(|_, _, link| link.delay = 20 * MS).unwrap();
     let (begun, cpu_before) = (Instant::now(), cpu(net.switch_pid()));
     let took = pings(&net, "a", "b", 500);
@@ -46,7 +46,7 @@ fn netns_delay_of_20_ms_each_way_is_40_ms_there_and_back() {
 
 #[test]
 fn netns_delay_of_each_way_is_its_own_and_changes_at_once() {
-    let net = Net::new("ways", &["a", "b", "c"]).unwrap();
+    let net = join("ways", &["a", "b", "c"]);
     net.set("a", "b", Link::delayed(30 * MS)).unwrap();
     assert!(pings(&net, "a", "b", 1)[0] >= 30.0);
     assert!(pings(&net, "a", "b", 20)[10] < 45.0);
@@ -73,7 +73,7 @@ fn burst(net: &Net, datagrams: u32) -> Vec<u32> {
 
 #[test]
 fn netns_jitter_stays_within_its_bounds() {
-    let net = Net::new("jitter", &["a", "b"]).unwrap();
+    let net = join("jitter", &["a", "b"]);
     let link = Link { delay: 5 * MS, jitter: 10 * MS, ..Link::default() };
     net.set("a", "b", link).unwrap();
     let (from, to) = (udp(&net, "a"), udp(&net, "b"));
@@ -96,7 +96,7 @@ fn netns_jitter_stays_within_its_bounds() {
 
 #[test]
 fn netns_jitter_keeps_the_order_and_reorder_does_not() {
-    let net = Net::new("order", &["a", "b"]).unwrap();
+    let net = join("order", &["a", "b"]);
     let link = Link { delay: 5 * MS, jitter: 10 * MS, ..Link::default() };
     net.set("a", "b", link).unwrap();
     let in_order: Vec<u32> = (0..200).collect();
@@ -110,7 +110,7 @@ fn netns_jitter_keeps_the_order_and_reorder_does_not() {
 
 #[test]
 fn netns_duplicate_comes_twice() {
-    let net = Net::new("twice", &["a", "b"]).unwrap();
+    let net = join("twice", &["a", "b"]);
     net.set("a", "b", Link { duplicate: 1.0, ..Link::default() }).unwrap();
     let (from, to) = (udp(&net, "a"), udp(&net, "b"));
     from.send_to(b"one", at(&net, "b")).unwrap();

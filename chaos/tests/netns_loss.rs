@@ -4,7 +4,7 @@
 mod support;
 
 use chaos::net::{Count, Link, Net};
-use support::{at, udp, until};
+use support::{at, made, udp, until};
 
 const DATAGRAMS: u32 = 20_000;
 /// What a socket's buffer holds for certain.
@@ -12,7 +12,7 @@ const BURST: u32 = 100;
 
 /// The numbers of those that arrived.
 fn send_many(seed: u64) -> (Vec<u32>, Count) {
-    let net = Net::seeded("loss", &["a", "b"], seed).unwrap();
+    let net = made(Net::seeded("loss", &["a", "b"], seed));
     net.set("a", "b", Link { loss: 0.01, ..Link::default() }).unwrap();
     let (from, to) = (udp(&net, "a"), udp(&net, "b"));
     let mut arrived = Vec::new();

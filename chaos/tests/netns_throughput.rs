@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chaos::net::Net;
-use support::{cpu, tcp};
+use support::{cpu, join, tcp};
 
 /// Sends as fast as it goes, or as `per_second` allows.
 fn pass(net: &Net, bytes: usize, per_second: Option<f64>) -> String {
@@ -44,7 +44,7 @@ fn pass(net: &Net, bytes: usize, per_second: Option<f64>) -> String {
 
 #[test]
 fn netns_throughput_without_and_with_delay() {
-    let net = Net::new("through", &["a", "b"]).unwrap();
+    let net = join("through", &["a", "b"]);
     println!("without delay: {}", pass(&net, 512 << 20, None));
     println!("without delay, at 50 MB/s: {}", pass(&net, 256 << 20, Some(50e6)));
     net.change(|_, _, link| link.delay = Duration::from_millis(20)).unwrap();

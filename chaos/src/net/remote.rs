@@ -23,10 +23,8 @@ pub(super) struct Remote {
 
 impl Remote {
     pub(super) fn start(spaces: Vec<Space>, seed: u64) -> Result<Remote, Error> {
-        // `nice` becomes the program, so the process id is the switch's. Where it may not, it says so and goes on.
-        let mut child = Command::new("nice")
-            .args(["-n", "-20"])
-            .arg(program()?)
+        let program = program()?;
+        let mut child = Command::new(&program)
             .args([SUBCOMMAND, "--seed", &seed.to_string()])
             .args(spaces.iter().map(Space::name))
             // Ctrl-C is for the owner; the switch outlives it to remove what it made.
@@ -34,7 +32,7 @@ impl Remote {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|source| Error::NoProgram { command: "nice".into(), package: "coreutils", source })?;
+            .during(format!("starting {}", program.display()))?;
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut remote = Remote { child, orders, answers, spaces };

@@ -4,11 +4,20 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use chaos::net::{Count, Net};
+use chaos::net::{Count, Error, Net};
 
 /// Far longer than anything here takes on a quiet machine; a test that needs it has failed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const PORT: u16 = 7000;
+
+pub fn join(name: &str, regions: &[&str]) -> Net {
+    made(Net::new(name, regions))
+}
+
+/// Says in words what is missing, such as root.
+pub fn made(net: Result<Net, Error>) -> Net {
+    net.unwrap_or_else(|error| panic!("{error}"))
+}
 
 pub fn at(net: &Net, region: &str) -> SocketAddr {
     (net.address(region).unwrap(), PORT).into()
