@@ -16,7 +16,7 @@ struct Group {
     packages: &'static [&'static str],
 }
 
-const GROUPS: [Group; 2] = [
+const GROUPS: [Group; 3] = [
     Group {
         name: "dns",
         filter: "dns_",
@@ -34,6 +34,7 @@ const GROUPS: [Group; 2] = [
         ],
     },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
+    Group { name: "netns", filter: "netns_", packages: &["iproute2", "iputils-ping"] },
 ];
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {

@@ -1,0 +1,47 @@
+//! Networks of regions by hand.
+
+mod hand;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Who tries to break it.
+#[derive(Parser)]
+#[command(name = "chaos", version)]
+struct Flags {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run a program in the first of several regions; others are entered with `ip netns exec`.
+    Net(hand::Flags),
+    /// The switch of a network, started by it.
+    #[command(name = chaos::net::SUBCOMMAND, hide = true)]
+    Switch {
+        #[arg(long)]
+        seed: u64,
+        spaces: Vec<String>,
+    },
+    /// Remove what networks left whose owner was killed.
+    NetSweep,
+}
+
+fn main() -> ExitCode {
+    let done = match Flags::parse().task {
+        Task::Net(flags) => hand::run(&flags),
+        Task::Switch { seed, spaces } => {
+            chaos::net::run_switch(spaces, seed).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        }
+        Task::NetSweep => hand::sweep(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
