@@ -204,12 +204,9 @@ impl Holder {
         };
         let ended = run.end(status);
         run.ended = Some(ended.clone());
-        // Backends without a postmaster may still answer a commit.
-        if run.chase.is_none() {
-            run.chase = Some(Chase::new(now));
-            self.hunt(now);
-        }
-        self.log.line(format_args!("postmaster {pid} ended: {status:?}, by {:?}", ended.by));
+        // Backends without a postmaster may still answer a commit. They are hunted next, once the end
+        // is told.
+        run.chase.get_or_insert_with(|| Chase::new(now));
         self.last = Some(ended.clone());
         events.push(Event::Exited(ended));
     }

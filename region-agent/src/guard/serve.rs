@@ -21,7 +21,7 @@ use super::clock::{Alarm, MILLISECOND, now_ns};
 use super::hold::{Holder, Reply};
 use super::link::{Broken, Link};
 use super::log::Log;
-use super::protocol::{Answer, Body, Event, Message, Refusal, StopMode, VERSION, line, parse};
+use super::protocol::{Answer, Body, Ended, Event, Message, Refusal, StopMode, VERSION, line, parse};
 use super::watchdog::{PET_EVERY_NS, Watchdog};
 
 /// After an accept that failed, as for want of file descriptors.
@@ -261,6 +261,12 @@ impl Serve {
     }
 
     fn publish(&mut self, event: Event) {
+        let said = match &event {
+            Event::Exited(Ended { pid, status, by, .. }) => {
+                Some(format!("postmaster {pid} ended: {status:?}, by {by:?}"))
+            }
+            Event::Gone(_) => None,
+        };
         let answers = match &event {
             Event::Gone(ended) => {
                 let fenced = ended.fenced;
@@ -273,6 +279,9 @@ impl Serve {
             .and_then(|()| answers.into_iter().try_for_each(|answer| self.send(answer)));
         if let Err(why) = sent {
             self.let_go(why);
+        }
+        if let Some(said) = said {
+            self.log.line(said);
         }
     }
 

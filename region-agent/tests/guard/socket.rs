@@ -114,6 +114,31 @@ async fn descendants_in_sessions_of_their_own_are_killed_too() {
 }
 
 #[tokio::test]
+async fn the_end_of_what_it_holds_is_told_at_once() {
+    let place = Place::new();
+    let (guard, mut events, _) = place.guard().await;
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        let pid = guard.start(place.start_shell(FOREVER, Role::Replica)).await.unwrap();
+        eventually("it became the shell", || working_in(&place.dir.join("pg")).len() == 2);
+        let killed = now_ns();
+        signal(pid, Signal::SIGKILL);
+        let ended = exited(&mut events).await;
+        took.push((now_ns() - killed) / 1_000);
+        assert_eq!((ended.pid, ended.by), (pid, By::Itself));
+        assert_eq!(gone(&mut events).await.status, ExitStatus::Signal(9));
+    }
+    took.sort_unstable();
+    println!(
+        "a small process killed: told after {} µs, at worst {} µs",
+        took[took.len() / 2],
+        took[took.len() - 1]
+    );
+    assert!(took[took.len() / 2] < 5_000, "{took:?}");
+    guard.quit().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_newest_client_takes_over() {
     let place = Place::new();
     let (older, mut events, _) = place.guard().await;
