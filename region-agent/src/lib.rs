@@ -8,6 +8,7 @@ pub mod book;
 pub mod contact;
 pub mod dns;
 pub mod goals;
+pub mod guard;
 mod http;
 pub mod metrics;
 pub mod outbox;

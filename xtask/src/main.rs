@@ -14,8 +14,8 @@ const USAGE: &str = "usage:
   cargo xtask test [GROUP…]      install what tests need and run them; all groups, or those named
   cargo xtask check              formatting, lints, the purity of decision/, dependencies
   cargo xtask bench [PART…]      speed beside etcd, nginx and Knot (see `cargo xtask bench --help`)
-groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), cluster (Regent's own processes on loopback),
-  netns (root: regions as network namespaces of this machine)";
+groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), postgres (PostgreSQL), cluster (Regent's own processes
+  on loopback), netns (root: regions as network namespaces of this machine)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
