@@ -18,6 +18,9 @@ mod rewind;
 mod run;
 pub mod settings;
 mod source;
+pub mod sql;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ pub use error::{Class, PostgresError};
 pub use files::{DataDir, Files, Postmaster};
 pub use progress::Progress;
 pub use rewind::{Diverged, Rewound};
+pub use sql::{Observed, Position, Promotion, Slot, Sql, Standby, WalReceiver, WriteProbe};
 pub use settings::{SLOT_PREFIX, Secret, Settings, slot_name};
 
 use durable::Owner;

@@ -180,9 +180,10 @@ impl Postgres {
         let finished = self.pg_rewind(upstream, &["--dry-run"]).await?;
         let output = format!("{}\n{}", finished.stdout, finished.stderr);
         if finished.status.success() {
+            // It names the place in either case.
             return match report::diverged_at(&output) {
+                _ if output.contains("no rewind required") => Ok(Verdict::NotNeeded),
                 Some(left) => Ok(Verdict::Diverged(left)),
-                None if output.contains("no rewind required") => Ok(Verdict::NotNeeded),
                 None => Ok(Verdict::Impossible(format!(
                     "pg_rewind's output is not understood: {}",
                     run::last_lines(&output)

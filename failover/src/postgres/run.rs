@@ -161,7 +161,7 @@ pub(super) async fn end_leftovers(dir: &Path) -> Result<(), PostgresError> {
     }
 }
 
-fn working_in(dir: &Path) -> Vec<Pid> {
+pub(super) fn working_in(dir: &Path) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw);
