@@ -6,7 +6,7 @@
 pub mod act;
 pub mod book;
 pub mod contact;
-mod database;
+pub mod database;
 pub mod dns;
 pub mod goals;
 pub mod guard;

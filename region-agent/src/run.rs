@@ -17,6 +17,7 @@ use wire::tls::Credentials;
 use crate::act::{self, Actor};
 use crate::book::Book;
 use crate::contact::Contact;
+use crate::database;
 use crate::dns::{self, DnsServer};
 use crate::goals::Goals;
 use crate::http::{self, Shown};
@@ -88,6 +89,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
         (Arc::<Book>::default(), Arc::<Outbox>::default(), Arc::<Contact>::default());
     let goals = Arc::new(Goals::new(saved));
     let prober = Arc::new(Prober::new(host.clone(), settings.roots));
+    let board = Arc::new(database::Board::default());
     let mut parts = JoinSet::new();
     parts.spawn({
         let (goals, metrics, stop) = (Arc::clone(&goals), Arc::clone(&metrics), shutdown.clone());
@@ -128,6 +130,19 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             let _ = stop.run_until_cancelled(credentials.watch(RELOAD)).await;
         }
     });
+    parts.spawn(database::run(
+        database::Settings {
+            host: host.clone(),
+            credentials: credentials.clone(),
+            controllers: controllers.clone(),
+            agent: agent.clone(),
+            data_dir: data_dir.clone(),
+            guard_program: None,
+            board: Arc::clone(&board),
+        },
+        goals.watch(),
+        shutdown.clone(),
+    ));
     let session =
         Session { host, credentials, controllers, agent, info, goals, book, outbox, contact, metrics };
     parts.spawn(session::run(session, shutdown.clone()));

@@ -100,8 +100,8 @@ impl Profile {
             Duration::from_millis(ms)
         }
         match self {
-            Profile::Safe => LeaseTimings { ttl: t(20_000), renew_every: t(2_000), fence_budget: t(2_000) },
-            Profile::Balanced => LeaseTimings { ttl: t(3_500), renew_every: t(400), fence_budget: t(500) },
+            Profile::Safe => LeaseTimings { ttl: t(25_000), renew_every: t(2_000), fence_budget: t(2_000) },
+            Profile::Balanced => LeaseTimings { ttl: t(4_200), renew_every: t(400), fence_budget: t(500) },
             Profile::Fast => LeaseTimings { ttl: t(550), renew_every: t(70), fence_budget: t(60) },
         }
     }

@@ -28,7 +28,10 @@ pub enum Rewound {
     StartFirst,
     Done(Diverged),
     /// Clone it from the primary. The saved tail, where there was one.
-    Impossible { reason: String, saved: Option<Diverged> },
+    Impossible {
+        reason: String,
+        saved: Option<Diverged>,
+    },
 }
 
 /// How long a promoted primary may take for its first checkpoint while we wait.

@@ -178,6 +178,10 @@ async fn act(actor: &Actor, task: &Task) -> StepResult {
         Action::VerifyDns { zone, servers, set } => dns::verify(zone, servers, set, within).await,
         Action::VerifyService { .. } => service::verify(&actor.prober, &task.assignment.checks, within).await,
         Action::Settle { pause } => settle(*pause).await,
+        // Goals say it, and the keeper of the instance does it.
+        Action::Fence { .. } | Action::Promote { .. } => {
+            StepResult::Refused { why: "the controllers themselves see to this step".to_owned() }
+        }
     }
 }
 

@@ -79,7 +79,9 @@ impl Controllers {
             let mut why = "no controller is configured".to_owned();
             while let Some(reply) = calls.next().await {
                 match reply {
-                    Ok(reply) => return serde_json::from_slice(&reply.into_inner().json).map_err(|e| e.to_string()),
+                    Ok(reply) => {
+                        return serde_json::from_slice(&reply.into_inner().json).map_err(|e| e.to_string());
+                    }
                     Err(status) => why = wire::connect::with_causes(&status),
                 }
             }

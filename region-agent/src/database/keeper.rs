@@ -14,14 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wire::host::Host;
 
+use super::Board;
 use super::controllers::Controllers;
 use super::lease::{LeaseKeeper, Wanted};
 use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
 use super::settings;
 use super::tell::Teller;
+use crate::guard::client::Guard;
 use crate::guard::protocol::Event;
-use crate::guard::{self, Guard, now_ns};
+use crate::guard::{self, now_ns};
 
 /// Between two looks while something is under way.
 const SOON: Duration = Duration::from_millis(5);
@@ -56,6 +58,7 @@ pub(super) struct Keeper {
     pub(super) must_clone: bool,
     /// When the slots and roles of a primary were last seen to.
     pub(super) tended: Option<Instant>,
+    board: Arc<Board>,
 }
 
 impl Keeper {
@@ -66,6 +69,7 @@ impl Keeper {
         controllers: Controllers,
         data_dir: PathBuf,
         guard_program: Option<PathBuf>,
+        board: Arc<Board>,
     ) -> Keeper {
         let folder = data_dir.join("databases").join(service.as_str());
         let guard_settings = guard::client::Settings {
@@ -98,6 +102,7 @@ impl Keeper {
             problem: None,
             must_clone: false,
             tended: None,
+            board,
         }
     }
 
@@ -179,7 +184,8 @@ impl Keeper {
         self.tell(goal, &look, &next);
         // A primary that runs before its lease was renewed by this process is armed already; without a
         // lease of its own here it would be killed, though the guard counts one.
-        if next == Action::Kill("it holds no lease") && armed.is_some_and(|lease| lease.epoch == goal.epoch.0) {
+        if next == Action::Kill("it holds no lease") && armed.is_some_and(|lease| lease.epoch == goal.epoch.0)
+        {
             next = Action::Wait("for the lease to be renewed");
         }
         let pause = match &next {
@@ -224,7 +230,9 @@ impl Keeper {
         }
         let folder = self.guard_settings.guard.socket.parent().map(std::path::Path::to_owned);
         if let Some(folder) = folder {
-            tokio::fs::create_dir_all(&folder).await.map_err(|error| format!("{}: {error}", folder.display()))?;
+            tokio::fs::create_dir_all(&folder)
+                .await
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let (guard, events, _) =
             Guard::connect_or_spawn(&self.guard_settings).await.map_err(|error| error.to_string())?;
@@ -320,6 +328,13 @@ impl Keeper {
             problem: look.problem.clone().or_else(|| self.problem.clone()),
         };
         let report = report::report(&facts);
+        self.board.send_if_modified(|shown| {
+            let is_new = shown.get(&self.service) != Some(&report);
+            if is_new {
+                shown.insert(self.service.clone(), report.clone());
+            }
+            is_new
+        });
         if report::is_news(self.told.as_ref(), &report) {
             self.told = Some((report.clone(), Instant::now()));
             self.teller.report(report);

@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 use wire::lease::{Renewal, Renewed};
 
 use super::controllers::Controllers;
-use crate::guard::{Guard, Lease, now_ns};
+use crate::guard::client::Guard;
+use crate::guard::now_ns;
+use crate::guard::protocol::Lease;
 
 /// Renewals under way at once: past it, their answers would come too late anyway.
 const MOST_UNDER_WAY: usize = 8;
@@ -138,7 +140,9 @@ impl LeaseKeeper {
                 let sent_ns = now_ns();
                 match controllers.renew(renewal, ttl).await {
                     Some(Renewed::Granted) => keeper.granted(wanted, sent_ns).await,
-                    Some(Renewed::Refused { why }) => tracing::warn!(epoch = %wanted.epoch, why, "lease refused"),
+                    Some(Renewed::Refused { why }) => {
+                        tracing::warn!(epoch = %wanted.epoch, why, "lease refused")
+                    }
                     None => tracing::debug!(epoch = %wanted.epoch, "a renewal was not answered"),
                 }
             });

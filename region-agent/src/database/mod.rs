@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use decision::database::InstanceReport;
 use decision::goal::DatabaseGoal;
 use decision::name::{AgentId, ServiceName};
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ use controllers::Controllers;
 use keeper::Keeper;
 
 use crate::goals::Held;
+
+/// What each instance here was last found to be, for whoever in this process asks.
+pub type Board = watch::Sender<BTreeMap<ServiceName, InstanceReport>>;
 
 /// Longest that a call to a controller waits for its connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -41,12 +45,13 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// None: beside this program.
     pub guard_program: Option<PathBuf>,
+    pub board: Arc<Board>,
 }
 
 /// One task for each database that the goal names, until `stop`. PostgreSQL runs on after it, as
 /// long as its lease does.
 pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop: CancellationToken) {
-    let Settings { host, credentials, controllers, agent, data_dir, guard_program } = settings;
+    let Settings { host, credentials, controllers, agent, data_dir, guard_program, board } = settings;
     let controllers = Controllers::new(&host, &credentials, &controllers, CONNECT_WITHIN);
     let mut kept: BTreeMap<ServiceName, watch::Sender<DatabaseGoal>> = BTreeMap::new();
     let mut keepers = JoinSet::new();
@@ -77,13 +82,15 @@ pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop
                             controllers.clone(),
                             data_dir.clone(),
                             guard_program.clone(),
+                            Arc::clone(&board),
                         );
                         keepers.spawn(keeper.keep(goal_of_it, stop.clone()));
                     }
                 }
             }
             // No longer ours: it runs on as it is, without us.
-            let named = |service: &ServiceName| held.goal.databases.iter().any(|goal| goal.service == *service);
+            let named =
+                |service: &ServiceName| held.goal.databases.iter().any(|goal| goal.service == *service);
             kept.retain(|service, _| named(service));
         }
         tokio::select! {

@@ -14,7 +14,7 @@ use super::report::Rested;
 use super::see::{self, Look};
 use super::settings;
 use super::tell::Release;
-use crate::guard::Guard;
+use crate::guard::client::Guard;
 use crate::guard::protocol::{Role as GuardRole, Start, StopMode};
 
 const APPLY_WITHIN: Duration = Duration::from_secs(5);
@@ -290,7 +290,13 @@ impl Keeper {
         let is_first = self.tended.is_none();
         let own = &self.agent.region;
         let slots: BTreeSet<String> = match look.seen.process {
-            Process::Primary => goal.wished.instances.keys().filter(|other| *other != own).map(|other| slot_name(other.as_str())).collect(),
+            Process::Primary => goal
+                .wished
+                .instances
+                .keys()
+                .filter(|other| *other != own)
+                .map(|other| slot_name(other.as_str()))
+                .collect(),
             _ => BTreeSet::new(),
         };
         let is_primary = look.seen.process == Process::Primary;

@@ -87,7 +87,10 @@ fn role(facts: &Facts) -> InstanceRole {
     let Facts { goal, look, next, .. } = facts;
     match (&look.seen.process, &look.seen.files) {
         // Primary to the controllers is only who holds the lease.
-        (Process::Primary, _) if look.seen.leased && matches!(goal.role, DatabaseRole::Primary { .. } | DatabaseRole::Yield { .. }) => {
+        (Process::Primary, _)
+            if look.seen.leased
+                && matches!(goal.role, DatabaseRole::Primary { .. } | DatabaseRole::Yield { .. }) =>
+        {
             InstanceRole::Primary { epoch: goal.epoch }
         }
         (Process::Primary | Process::Starting | Process::Stopping, _) => InstanceRole::Starting,

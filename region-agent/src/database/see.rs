@@ -123,10 +123,9 @@ pub(super) fn position(observed: &Observed) -> Option<Position> {
 /// The furthest that the primary said it was, and how long it has said nothing.
 pub(super) fn upstream(observed: &Observed) -> (Option<Position>, Option<Duration>) {
     let Some(receiver) = &observed.wal_receiver else { return (None, None) };
-    let position = receiver.latest_end.map(|lsn| Position {
-        timeline: receiver.received_timeline.unwrap_or(observed.timeline),
-        lsn,
-    });
+    let position = receiver
+        .latest_end
+        .map(|lsn| Position { timeline: receiver.received_timeline.unwrap_or(observed.timeline), lsn });
     let age = receiver.last_message_age_ms.and_then(|ms| u64::try_from(ms).ok());
     (position, age.map(Duration::from_millis))
 }

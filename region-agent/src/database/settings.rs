@@ -51,7 +51,9 @@ pub(super) fn desired(wished: &Database, region: &RegionName, epoch: Epoch, role
         wished.instances.keys().filter(|other| *other != region).map(|other| other.0.clone()).collect();
     let sync = match wished.mode {
         Mode::Async => SyncStandbys::None,
-        Mode::Sync { acks } | Mode::SyncStrict { acks } => SyncStandbys::Any { count: u32::from(acks), names },
+        Mode::Sync { acks } | Mode::SyncStrict { acks } => {
+            SyncStandbys::Any { count: u32::from(acks), names }
+        }
     };
     Desired { epoch, role, sync }
 }
