@@ -230,9 +230,9 @@ impl Keeper {
         }
         let folder = self.guard_settings.guard.socket.parent().map(std::path::Path::to_owned);
         if let Some(folder) = folder {
-            tokio::fs::create_dir_all(&folder)
-                .await
-                .map_err(|error| format!("{}: {error}", folder.display()))?;
+            // Whoever could enter it could speak to the guard.
+            let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).await;
+            made.map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let (guard, events, _) =
             Guard::connect_or_spawn(&self.guard_settings).await.map_err(|error| error.to_string())?;
