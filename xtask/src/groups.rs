@@ -16,7 +16,7 @@ struct Group {
     packages: &'static [&'static str],
 }
 
-const GROUPS: [Group; 2] = [
+const GROUPS: [Group; 3] = [
     Group {
         name: "dns",
         filter: "dns_",
@@ -33,6 +33,7 @@ const GROUPS: [Group; 2] = [
             "sqlite3",
         ],
     },
+    Group { name: "postgres", filter: "postgres_", packages: &["postgresql"] },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
 ];
 

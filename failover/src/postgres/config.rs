@@ -221,9 +221,9 @@ pub(super) fn conninfo(
     ];
     pairs.retain(|(key, _)| !settings.replication_conninfo.contains_key(*key));
     pairs.extend(settings.replication_conninfo.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-    let words = pairs.iter().map(|(key, value)| {
-        format!("{key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
-    });
+    let words = pairs
+        .iter()
+        .map(|(key, value)| format!("{key}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'")));
     Ok(words.collect::<Vec<_>>().join(" "))
 }
 
@@ -239,11 +239,8 @@ pub(super) fn with_include(postgresql_conf: &str) -> Option<String> {
     if postgresql_conf.trim_end().lines().next_back() == Some(INCLUDE) {
         return None;
     }
-    let mut text: String = postgresql_conf
-        .lines()
-        .filter(|line| line.trim() != INCLUDE)
-        .flat_map(|line| [line, "\n"])
-        .collect();
+    let mut text: String =
+        postgresql_conf.lines().filter(|line| line.trim() != INCLUDE).flat_map(|line| [line, "\n"]).collect();
     text.push_str(INCLUDE);
     text.push('\n');
     Some(text)
@@ -256,9 +253,10 @@ pub(super) fn without_decided(auto_conf: &str) -> Option<String> {
         let name = line.trim_start().split(|c: char| c == '=' || c.is_whitespace()).next();
         name.is_some_and(is_decided_by_regent)
     };
-    auto_conf.lines().any(|line| is_decided(&line)).then(|| {
-        auto_conf.lines().filter(|line| !is_decided(line)).flat_map(|line| [line, "\n"]).collect()
-    })
+    auto_conf
+        .lines()
+        .any(|line| is_decided(&line))
+        .then(|| auto_conf.lines().filter(|line| !is_decided(line)).flat_map(|line| [line, "\n"]).collect())
 }
 
 const BEGIN: &str = "# BEGIN Regent: written by Regent; put lines of your own below, or into regions.yml";
@@ -352,7 +350,8 @@ mod tests {
 
     #[test]
     fn an_upstream_that_is_not_one_server_is_refused() {
-        for (host, port, slot) in [("", 1, "s"), ("a,b", 1, "s"), ("a", 0, "s"), ("a", 1, "S'"), ("a\n", 1, "s")]
+        for (host, port, slot) in
+            [("", 1, "s"), ("a,b", 1, "s"), ("a", 0, "s"), ("a", 1, "S'"), ("a\n", 1, "s")]
         {
             let upstream = Upstream { host: host.into(), port, slot: Some(slot.into()) };
             assert!(conninfo(&settings(), &upstream, "/p").is_err(), "{upstream:?}");
@@ -370,7 +369,8 @@ mod tests {
 
     #[test]
     fn what_would_win_over_ours_goes() {
-        let auto = "# Do not edit\nwork_mem = '4MB'\nPrimary_Conninfo = 'host=x'\nrecovery_target_lsn='0/1'\n";
+        let auto =
+            "# Do not edit\nwork_mem = '4MB'\nPrimary_Conninfo = 'host=x'\nrecovery_target_lsn='0/1'\n";
         assert_eq!(without_decided(auto).unwrap(), "# Do not edit\nwork_mem = '4MB'\n");
         assert_eq!(without_decided("# port = 1\nwork_mem = '4MB'\n"), None);
     }

@@ -143,15 +143,8 @@ impl Postgres {
                 remedy: "move it away, or set data_dir",
             });
         }
-        let Partly {
-            version,
-            standby_signal,
-            recovery_signal,
-            postmaster,
-            rewind_begun,
-            epoch,
-            free_bytes,
-        } = *partly;
+        let Partly { version, standby_signal, recovery_signal, postmaster, rewind_begun, epoch, free_bytes } =
+            *partly;
         Ok(DataDir::Present(Box::new(Files {
             version,
             control,
@@ -170,16 +163,15 @@ impl Postgres {
         let finished = run::run(self.program("pg_controldata", doing, args)).await?.success(Class::Person)?;
         // It warns of a wrong checksum, and goes on.
         let unsound = finished.stdout.contains("WARNING") || finished.stderr.contains("WARNING");
-        controldata::parse(&finished.stdout).and_then(|data| {
-            if unsound { Err("its checksum is wrong".to_owned()) } else { Ok(data) }
-        })
-        .map_err(|output| PostgresError::Program {
-            program: "pg_controldata",
-            doing,
-            status: "its output is not understood".to_owned(),
-            output,
-            class: Class::Reclone,
-        })
+        controldata::parse(&finished.stdout)
+            .and_then(|data| if unsound { Err("its checksum is wrong".to_owned()) } else { Ok(data) })
+            .map_err(|output| PostgresError::Program {
+                program: "pg_controldata",
+                doing,
+                status: "its output is not understood".to_owned(),
+                output,
+                class: Class::Reclone,
+            })
     }
 }
 
@@ -203,7 +195,10 @@ fn look(inner: &Inner) -> Result<Looked, PostgresError> {
     }
     let Some(version) = install::data_version(data) else {
         let what = "it has files, but is not a data folder of PostgreSQL (no PG_VERSION)".to_owned();
-        return decided(DataDir::Foreign { what, remedy: "set data_dir to a folder that is empty or not there" });
+        return decided(DataDir::Foreign {
+            what,
+            remedy: "set data_dir to a folder that is empty or not there",
+        });
     };
     if version != inner.version {
         let what = format!("it is of PostgreSQL {version}, and the programs are {}", inner.version);

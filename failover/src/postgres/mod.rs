@@ -35,8 +35,8 @@ pub use error::{Class, PostgresError};
 pub use files::{DataDir, Files, Postmaster};
 pub use progress::Progress;
 pub use rewind::{Diverged, Rewound};
-pub use sql::{Observed, Position, Promotion, Slot, Sql, Standby, WalReceiver, WriteProbe};
 pub use settings::{SLOT_PREFIX, Secret, Settings, slot_name};
+pub use sql::{Observed, Position, Promotion, Slot, Sql, Standby, WalReceiver, WriteProbe};
 
 use durable::Owner;
 use paths::Paths;
@@ -213,7 +213,10 @@ fn who(settings: &Settings) -> Result<(Option<Owner>, Vec<String>), PostgresErro
         return Ok((None, vec![own.name]));
     }
     let user = nix::unistd::User::from_name(&settings.os_user).ok().flatten().ok_or_else(|| {
-        unknown(format!("there is no operating system user {:?}; create it, or set os_user", settings.os_user))
+        unknown(format!(
+            "there is no operating system user {:?}; create it, or set os_user",
+            settings.os_user
+        ))
     })?;
     if user.uid.is_root() {
         return Err(unknown("PostgreSQL does not run as root; set os_user to another".to_owned()));

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn progress_is_read_across_pieces() {
-        let seen = read(&["    0/23176", " kB (0%), 0/1 tablespace\r23186/23186 kB (100%), 1/1 tablespace\n"]);
+        let seen =
+            read(&["    0/23176", " kB (0%), 0/1 tablespace\r23186/23186 kB (100%), 1/1 tablespace\n"]);
         let progress = |done: u64, total: u64| Progress { done_bytes: done << 10, total_bytes: total << 10 };
         assert_eq!(seen, [progress(0, 23176), progress(23186, 23186)]);
     }
@@ -61,7 +62,8 @@ mod tests {
     #[test]
     fn what_is_not_progress_is_none() {
         let long = "9".repeat(100_000);
-        let lines = ["pg_basebackup: error\n", "1/2 kB\n", "-1/2 kB (0%)\n", "18446744073709551615/1 kB (0%)\n"];
+        let lines =
+            ["pg_basebackup: error\n", "1/2 kB\n", "-1/2 kB (0%)\n", "18446744073709551615/1 kB (0%)\n"];
         assert_eq!(read(&lines), []);
         assert_eq!(read(&[&long, " kB (1%)\n"]), []);
     }

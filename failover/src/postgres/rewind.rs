@@ -28,7 +28,10 @@ pub enum Rewound {
     StartFirst,
     Done(Diverged),
     /// Clone it from the primary. The saved tail, where there was one.
-    Impossible { reason: String, saved: Option<Diverged> },
+    Impossible {
+        reason: String,
+        saved: Option<Diverged>,
+    },
 }
 
 /// How long a promoted primary may take for its first checkpoint while we wait.
@@ -51,7 +54,7 @@ impl Postgres {
             DataDir::Present(files) => files,
             other => return Err(other.into_error(&self.inner.paths.data)),
         };
-        self.look(|inner| stopped(inner)).await?;
+        self.look(stopped).await?;
         let theirs = self.source_history(&upstream, source.timeline).await?;
         let (ours, our_timeline) = self.own_history(&files).await?;
         let Some(fork) = history::divergence((&ours, our_timeline), (&theirs, source.timeline)) else {
@@ -248,8 +251,11 @@ impl Postgres {
             ];
             let mut program = self.program("pg_waldump", "counting commits", args);
             program.timeout_ms = self.inner.settings.transfer_timeout_ms;
-            match report::commits(&run::run(program).await?.stdout) {
+            let finished = run::run(program).await?;
+            match report::commits(&finished.stdout) {
                 Some(count) => commits += count,
+                // It prints nothing at all where it finds none.
+                None if finished.status.success() && finished.stdout.trim().is_empty() => {}
                 None => return Ok(None),
             }
         }

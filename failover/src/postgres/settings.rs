@@ -137,7 +137,9 @@ impl Settings {
                 return wrong(format!("{name:?} is not a name of a setting"));
             }
             if super::config::is_decided_by_regent(name) {
-                return wrong(format!("{name} is decided by Regent; leave it out of the database's settings"));
+                return wrong(format!(
+                    "{name} is decided by Regent; leave it out of the database's settings"
+                ));
             }
         }
         for key in self.replication_conninfo.keys() {

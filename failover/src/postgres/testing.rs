@@ -140,6 +140,11 @@ impl Instance {
         self.postgres.connect().await.unwrap_or_else(|error| panic!("{error}; its log: {}", self.log()))
     }
 
+    /// None when it does not run.
+    pub async fn sql_if_any(&self) -> Option<Sql> {
+        self.postgres.connect().await.ok()
+    }
+
     pub fn signal(&self, signal: Signal) {
         if let Some(process) = &self.process {
             let pid = i32::try_from(process.id()).expect("process ids are small");

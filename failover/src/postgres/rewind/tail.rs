@@ -129,11 +129,7 @@ fn copy_file(inner: &Inner, from: &Path, to: &Path) -> Result<(), PostgresError>
     copied.map_err(|error| PostgresError::io("copying a segment to", to, &error))
 }
 
-pub(super) fn seal(
-    inner: &Inner,
-    partial: Partial,
-    commits: Option<u64>,
-) -> Result<Diverged, PostgresError> {
+pub(super) fn seal(inner: &Inner, partial: Partial, commits: Option<u64>) -> Result<Diverged, PostgresError> {
     let Partial { folder, wanted, .. } = partial;
     let report = Diverged {
         system_identifier: wanted.system_identifier,

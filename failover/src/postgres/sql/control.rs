@@ -89,7 +89,8 @@ impl Sql {
                 ("regent.epoch", found.epoch.as_ref().unwrap_or(&String::new()), &epoch),
             ]
             .map(|(name, found, wanted)| (name, found.clone(), wanted.clone()));
-            let Some((name, is, wanted)) = wanted.into_iter().find(|(_, found, wanted)| found != wanted) else {
+            let Some((name, is, wanted)) = wanted.into_iter().find(|(_, found, wanted)| found != wanted)
+            else {
                 return Ok(());
             };
             if Instant::now() >= until {
@@ -148,9 +149,8 @@ impl Sql {
     pub async fn ensure_roles(&self) -> Result<(), PostgresError> {
         let settings = self.postgres.settings();
         let role = identifier(&settings.replication_user);
-        let verifier = postgres_protocol::password::scram_sha_256(
-            settings.replication_password.reveal().as_bytes(),
-        );
+        let verifier =
+            postgres_protocol::password::scram_sha_256(settings.replication_password.reveal().as_bytes());
         let mut sql = format!(
             "do $do$ begin
   if not exists (select from pg_roles where rolname = {name}) then create role {role}; end if;
@@ -209,5 +209,7 @@ fn our_slot(name: &str) -> Result<String, PostgresError> {
     if name.starts_with(SLOT_PREFIX) {
         return Ok(literal(name));
     }
-    Err(PostgresError::Config { what: format!("slot {name:?} is not Regent's: it does not begin {SLOT_PREFIX}") })
+    Err(PostgresError::Config {
+        what: format!("slot {name:?} is not Regent's: it does not begin {SLOT_PREFIX}"),
+    })
 }

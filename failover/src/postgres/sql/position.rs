@@ -81,8 +81,7 @@ from (select r, received, replayed, (select lpad(upper(to_hex(((replayed - '0/1'
         let mut before = None;
         loop {
             let reply: Reply = self.json(doing, &sql).await?;
-            let (Some(timeline), Some(replayed), true) =
-                (reply.timeline, reply.replayed, reply.in_recovery)
+            let (Some(timeline), Some(replayed), true) = (reply.timeline, reply.replayed, reply.in_recovery)
             else {
                 return Err(PostgresError::State {
                     what: "it is not a replica".to_owned(),

@@ -73,15 +73,11 @@ impl Postgres {
     pub async fn write_probe(&self, timeout: Duration) -> WriteProbe {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let began = Instant::now();
-        let name =
-            format!("{NAME}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{NAME}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // A statement that the server itself ends while it waits for a standby counts as committed:
         // so it must not end this one.
-        let session = Session {
-            application_name: &name,
-            options: "-c synchronous_commit=on",
-            statement_timeout_ms: 0,
-        };
+        let session =
+            Session { application_name: &name, options: "-c synchronous_commit=on", statement_timeout_ms: 0 };
         let sql = match self.connect_as(session, timeout).await {
             Ok(sql) => sql,
             Err(PostgresError::TimedOut { .. }) => {
