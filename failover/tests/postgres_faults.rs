@@ -204,6 +204,34 @@ async fn postgres_a_replica_that_is_ahead_of_the_new_primary_is_rewound() {
     eventually("the row is gone", async || b.psql("select count(*) from t").is_ok_and(|n| n == "0")).await;
 }
 
+/// A promotion that nobody heard of, and another from the same position: one number, two logs.
+#[tokio::test]
+async fn postgres_two_promotions_to_one_timeline_are_told_apart() {
+    let mut a = Instance::primary("region-a").await;
+    a.psql("create table t (v text)").unwrap();
+    let mut b = Instance::replica("region-b", &a, 1).await;
+    let c = Instance::replica("region-c", &a, 1).await;
+    a.stop().await;
+    for (instance, row) in [(&b, "b"), (&c, "c")] {
+        let sql = instance.sql().await;
+        sql.promote().await.unwrap();
+        sql.wait_writable(PATIENCE).await.unwrap();
+        sql.apply(&primary(2), PATIENCE).await.unwrap();
+        instance.psql(&format!("insert into t values ('{row}')")).unwrap();
+        assert_eq!(sql.observe().await.unwrap().timeline, 2);
+    }
+    b.crash();
+    c.sql().await.ensure_slot(&slot_name("region-b")).await.unwrap();
+    let desired = replica(3, Some(c.upstream_for("region-b")));
+    let rewound = b.postgres.rewind_from(&desired).await.unwrap();
+    let Rewound::Impossible { saved: Some(saved), .. } = rewound else { panic!("{rewound:?}") };
+    assert_eq!((saved.timeline, saved.commits), (2, Some(1)), "{saved:?}");
+    b.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    b.start().await;
+    c.wait_streaming("region-b").await;
+    eventually("the other row", async || b.psql("select v from t").is_ok_and(|v| v == "c")).await;
+}
+
 #[tokio::test]
 async fn postgres_a_plain_data_folder_is_adopted() {
     let mut a = Instance::primary("region-a").await;
