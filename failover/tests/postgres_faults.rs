@@ -68,7 +68,7 @@ async fn postgres_a_rewind_cut_off_anywhere_goes_on_or_is_cloned() {
     }
     let saved = fs::read_dir(a.dir().join("data-diverged")).unwrap().count();
     assert_eq!(saved, 1, "one tail is saved once");
-    if done_is_none(&a).await {
+    if is_broken(&a).await {
         a.postgres.clone_from(&desired, |_| {}).await.unwrap();
     }
     a.start().await;
@@ -76,7 +76,7 @@ async fn postgres_a_rewind_cut_off_anywhere_goes_on_or_is_cloned() {
     assert_eq!(a.psql("select count(*) from t").unwrap(), "1");
 }
 
-async fn done_is_none(a: &Instance) -> bool {
+async fn is_broken(a: &Instance) -> bool {
     matches!(a.postgres.observe_files(None).await.unwrap(), DataDir::Broken { .. })
 }
 
@@ -269,6 +269,21 @@ async fn postgres_a_plain_data_folder_is_adopted() {
     fs::remove_file(a.data().join("postgresql.conf")).unwrap();
     let error = a.postgres.adopt(&primary(3)).await.unwrap_err();
     assert!(error.to_string().contains("/etc/postgresql"), "{error}");
+}
+
+/// How long it may take is for the guard to know: it has a lease to keep.
+#[tokio::test]
+async fn postgres_a_hung_replica_holds_a_fast_shutdown_until_it_is_given_up() {
+    let mut a = Instance::primary("region-a").await;
+    let b = Instance::replica("region-b", &a, 1).await;
+    let pid = b.psql("select pid from pg_stat_activity where backend_type = 'walreceiver'").unwrap();
+    let receiver = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+    nix::sys::signal::kill(receiver, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let began = std::time::Instant::now();
+    a.stop().await;
+    println!("fast shutdown with a hung replica: {:?}", began.elapsed());
+    nix::sys::signal::kill(receiver, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert_eq!(files(&a).await.control.state, ClusterState::ShutDown);
 }
 
 #[tokio::test]
