@@ -75,7 +75,7 @@ impl Postgres {
             let reason = format!("it wrote timeline {our_timeline} itself, and so does the primary");
             return Ok(Rewound::Impossible { reason, saved });
         }
-        if !control.state.is_clean() && was_replica(control) && !files.rewind_begun {
+        if !control.state.is_clean() && was_replica(control) {
             return self.follow(desired, Rewound::StartFirst).await;
         }
         if !control.checksums && !control.wal_log_hints {
