@@ -124,6 +124,8 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             goals: Arc::clone(&goals),
             contact: Arc::clone(&contact),
             dns: server.clone(),
+            region: agent.region.clone(),
+            instances: Arc::clone(&instances),
         };
         parts.spawn(http::run(listener, shown, shutdown.clone()));
     }
