@@ -217,7 +217,12 @@ async fn a_new_epoch_cuts_off_all_of_the_old_one_at_once() {
     // S2: what comes late changes nothing.
     let mut client = connect(world.write).await;
     assert_eq!(greeted(&mut client).await, b'e');
-    world.set(vec![world.goal(Some("us"), 8, eu.at, us.at)]);
+    let (mut other, shop) = (world.goal(Some("us"), 1, eu.at, us.at), free());
+    other.service = "shop".into();
+    let instance = other.wished.instances.get_mut(&"eu".into()).unwrap();
+    (instance.write_endpoint, instance.read_endpoint) = (Some(shop.to_string()), None);
+    world.set(vec![world.goal(Some("us"), 8, eu.at, us.at), other]);
+    assert_eq!(greeted(&mut connect(shop).await).await, b'u', "the goal is in force");
     echoes(&mut client, b"still there").await;
     assert_eq!(greeted(&mut connect(world.write).await).await, b'e');
 
