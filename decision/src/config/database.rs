@@ -9,9 +9,6 @@ use super::{Profile, SecretSource};
 use crate::name::RegionName;
 use crate::time::ms;
 
-/// How much faster or slower two machines' clocks may run, one against the other.
-pub const MAX_DRIFT_PPM: u64 = 10_000;
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
     pub engine: Engine,
@@ -90,9 +87,7 @@ pub struct LeaseTimings {
 impl LeaseTimings {
     /// After this, by any clock, a lease is surely over; rounded up.
     pub fn expiry(self) -> Duration {
-        const MILLION: u128 = 1_000_000;
-        let ms = (self.ttl.as_millis() * (MILLION + u128::from(MAX_DRIFT_PPM))).div_ceil(MILLION);
-        Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))
+        crate::database::lease::span(self.ttl)
     }
 }
 

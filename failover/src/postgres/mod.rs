@@ -31,6 +31,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use wire::host::{Clock, Host};
 
+pub use clone::Cloned;
 pub use config::{Desired, Role, SyncStandbys, Upstream};
 pub use controldata::{ClusterState, ControlData};
 pub use error::{Class, PostgresError};

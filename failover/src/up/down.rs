@@ -21,6 +21,7 @@ pub async fn down(args: DownArgs) -> Outcome {
         return Ok(Exit::Done);
     }
     end(&processes).await;
+    super::databases::end(&args.data_dir);
     forget(&args.data_dir);
     println!("ended {} processes; state is kept in {}", processes.len(), args.data_dir.display());
     Ok(Exit::Done)

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use decision::config::Config;
-use decision::name::{AgentId, RegionName};
+use decision::name::{AgentId, RegionName, ServiceName};
 
 use crate::cli::exit::Failure;
 
@@ -17,7 +17,23 @@ const SERVICE_PORT: u16 = 19;
 
 pub struct Layout {
     pub regions: Vec<RegionLayout>,
+    /// The first port after those of the regions: the instances of databases have theirs from here.
+    database_ports: u16,
+    /// Holds the folders of all instances of databases.
+    pub databases: PathBuf,
+    /// Passwords, for the agents alone.
+    pub secrets: PathBuf,
 }
+
+/// Where an instance of a database runs.
+pub struct InstanceLayout {
+    pub port: u16,
+    pub write_endpoint: SocketAddr,
+    pub read_endpoint: SocketAddr,
+    pub data_dir: PathBuf,
+}
+
+const PORTS_AN_INSTANCE: u16 = 3;
 
 pub struct RegionLayout {
     pub name: RegionName,
@@ -46,7 +62,9 @@ pub struct AgentLayout {
 impl Layout {
     /// `data_dir` must be absolute.
     pub fn new(config: &Config, data_dir: &std::path::Path, base_port: u16) -> Result<Layout, Failure> {
-        let needed = PORTS_A_REGION * config.regions.len() as u16;
+        let databases = config.services.values().filter(|service| service.database.is_some()).count() as u16;
+        let of_regions = PORTS_A_REGION * config.regions.len() as u16;
+        let needed = of_regions + databases * PORTS_AN_INSTANCE * config.regions.len() as u16;
         if base_port.checked_add(needed).is_none() || config.regions.len() > 20 {
             return Err(Failure::error(format!(
                 "--base-port {base_port}: {} regions need {needed} ports from there, and ports end at 65535",
@@ -94,7 +112,25 @@ impl Layout {
                 data_dir: folder,
             });
         }
-        Ok(Layout { regions })
+        let databases = super::databases::folder(config, data_dir);
+        Ok(Layout {
+            regions,
+            database_ports: base_port + of_regions,
+            databases,
+            secrets: data_dir.join("secrets"),
+        })
+    }
+
+    /// The instance in a region of the `n`th database.
+    pub fn instance(&self, n: u16, service: &ServiceName, region: &RegionName) -> Option<InstanceLayout> {
+        let place = self.regions.iter().position(|place| place.name == *region)? as u16;
+        let port = self.database_ports + (n * self.regions.len() as u16 + place) * PORTS_AN_INSTANCE;
+        Some(InstanceLayout {
+            port,
+            write_endpoint: loopback(port + 1),
+            read_endpoint: loopback(port + 2),
+            data_dir: self.databases.join(region.as_str()).join(service.as_str()),
+        })
     }
 
     pub fn controllers(&self) -> impl Iterator<Item = (&RegionLayout, &ControllerLayout)> {

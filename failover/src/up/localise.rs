@@ -34,6 +34,7 @@ pub fn localise(config: &mut Config, layout: &Layout) -> Vec<String> {
             }
         }
     }
+    changes.extend(super::databases::localise(config, layout));
     changes
 }
 

@@ -1,6 +1,7 @@
 //! A whole cluster on one machine, of real processes: for trying Regent out, and for its tests.
 
 mod certificates;
+mod databases;
 mod down;
 mod layout;
 mod localise;

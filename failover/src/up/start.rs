@@ -13,6 +13,7 @@ use wire::api::{AgentStatus, Query, Status};
 use wire::host::Host;
 
 use super::certificates::Certificates;
+use super::databases;
 use super::layout::Layout;
 use super::localise::localise;
 use super::processes::{Process, end, forget, reap, running, save, spawn, write_whole};
@@ -33,6 +34,7 @@ pub async fn up(args: UpArgs, host: &Host) -> Outcome {
     for change in localise(&mut loaded.config, &layout) {
         eprintln!("for this machine: {change}");
     }
+    databases::prepare(&loaded.config, host)?;
     let certificates = Certificates::prepare(host, &data_dir, &layout)?;
     let context = write_context(&data_dir, &layout, &certificates)?;
     let mut processes = Vec::new();
@@ -41,6 +43,7 @@ pub async fn up(args: UpArgs, host: &Host) -> Outcome {
     if let Err(failure) = started {
         eprintln!("ending what was started");
         end(&processes).await;
+        databases::end(&data_dir);
         forget(&data_dir);
         return Err(failure);
     }
@@ -50,6 +53,7 @@ pub async fn up(args: UpArgs, host: &Host) -> Outcome {
     }
     show(&Client::new(&context, host)?, &processes).await;
     end(&processes).await;
+    databases::end(&data_dir);
     forget(&data_dir);
     eprintln!("\nended {} processes; state is kept in {}", processes.len(), data_dir.display());
     Ok(Exit::Done)

@@ -27,6 +27,11 @@ enum Verb {
         #[arg(long, allow_hyphen_values = true)]
         oom_score_adj: Option<String>,
     },
+    /// End the instance in order, and its guard; nothing when there is none.
+    End {
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+    },
     /// Become a user and then a program.
     Exec {
         /// Whom to become; only root may become another.
@@ -69,6 +74,7 @@ impl Common {
 fn main() -> ExitCode {
     let outcome = match Flags::parse().verb {
         Verb::Run(common) => guard::run(&common.settings()),
+        Verb::End { socket } => guard::end(socket),
         Verb::Hold { common, oom_score_adj } => guard::hold(common.settings(), oom_score_adj),
         Verb::Exec { user, log_file, cwd, parent, oom_score_adj, argv } => {
             guard::exec(guard::Exec { user, log_file, cwd, parent, oom_score_adj, argv })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use decision::database::InstanceReport;
+use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::name::{AgentId, ServiceName};
@@ -16,6 +17,7 @@ use wire::host::Host;
 
 use super::Board;
 use super::controllers::Controllers;
+use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
 use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
@@ -54,6 +56,8 @@ pub(super) struct Keeper {
     not_streaming_since: Option<Instant>,
     told: Option<(InstanceReport, Instant)>,
     problem: Option<String>,
+    /// While it is primary.
+    prober: Option<Prober>,
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
     /// When the slots and roles of a primary were last seen to.
@@ -102,6 +106,7 @@ impl Keeper {
             not_streaming_since: None,
             told: None,
             problem: None,
+            prober: None,
             must_clone: false,
             tended: None,
             users_wanting: None,
@@ -175,7 +180,21 @@ impl Keeper {
         // S1: renewals reach the guard that counts, also after this process was started anew.
         self.lease.arm(armed.is_some().then(|| guard.clone()));
         let leased = self.lease.held(goal.epoch).is_some();
-        let look = see::look(&postgres, &mut self.connection, &status, &self.memory, leased).await;
+        let health = self.prober.as_ref().map(|prober| prober.health(goal.wished.lease.ttl));
+        let dead = match &health {
+            Some(Health::Dead { why }) => Some(why.clone()),
+            _ => None,
+        };
+        let mut look = see::look(&postgres, &mut self.connection, &status, &self.memory, leased, dead).await;
+        if let Some(Health::Held { why }) = health {
+            look.problem = look.problem.or(Some(why));
+        }
+        let is_primary = look.seen.process == Process::Primary && leased;
+        match (is_primary, &self.prober) {
+            (true, None) => self.prober = Some(Prober::start(postgres.clone())),
+            (false, Some(_)) if status.running.is_none() => self.prober = None,
+            _ => {}
+        }
         self.note(goal, &look);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
         if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
@@ -233,9 +252,9 @@ impl Keeper {
         }
         let folder = self.guard_settings.guard.socket.parent().map(std::path::Path::to_owned);
         if let Some(folder) = folder {
-            tokio::fs::create_dir_all(&folder)
-                .await
-                .map_err(|error| format!("{}: {error}", folder.display()))?;
+            // Whoever could enter it could speak to the guard.
+            let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).await;
+            made.map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let (guard, events, _) =
             Guard::connect_or_spawn(&self.guard_settings).await.map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 //! by one task; the postmaster itself belongs to the guard, which outlives this process.
 
 mod controllers;
+mod health;
 mod keeper;
 mod lease;
 mod perform;

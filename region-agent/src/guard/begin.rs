@@ -133,6 +133,9 @@ fn lock(socket: &Path) -> anyhow::Result<File> {
 }
 
 fn protect(log: &Log) -> Option<String> {
+    // Ahead of a hundred backends that all want to run. It holds for this session only, which the guard
+    // proper shares and PostgreSQL leaves.
+    let _ = fs::write("/proc/self/autogroup", "-10");
     lock_memory(log);
     // Handed down to the guard proper.
     lower_oom_score().map_err(|error| log.line(format_args!("cannot lower the OOM score: {error}"))).ok()

@@ -59,6 +59,7 @@ mod begin;
 pub mod client;
 mod clock;
 pub mod deadline;
+mod end;
 mod hold;
 mod launch;
 mod link;
@@ -70,4 +71,5 @@ mod watchdog;
 
 pub use begin::{Settings, hold, run};
 pub use clock::now_ns;
+pub use end::end;
 pub use launch::{Exec, exec};

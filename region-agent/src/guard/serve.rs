@@ -21,7 +21,9 @@ use super::clock::{Alarm, MILLISECOND, now_ns};
 use super::hold::{Holder, Reply};
 use super::link::{Broken, Link};
 use super::log::Log;
-use super::protocol::{Answer, Body, Ended, Event, Message, Refusal, StopMode, VERSION, line, parse};
+use super::protocol::{
+    Answer, Ask, Body, Ended, Event, Message, Refusal, Role, Start, StopMode, VERSION, line, parse,
+};
 use super::watchdog::{PET_EVERY_NS, Watchdog};
 
 /// After an accept that failed, as for want of file descriptors.
@@ -245,6 +247,12 @@ impl Serve {
         };
         let now = now_ns();
         let id = request.id;
+        if let Ask::Start(Start { role: Role::Primary(lease), .. }) = &request.ask
+            && self.holder.is_idle()
+        {
+            // Also while this process starts it. A refusal takes it back below.
+            self.backstop.tell(Told::Armed(lease.deadline_ns));
+        }
         let watchdog = self.watchdog.state();
         match self.holder.request(request.ask, now, self.backstop.lives(), watchdog) {
             Reply::WhenGone => {

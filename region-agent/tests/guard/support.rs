@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -262,15 +262,17 @@ impl Writers {
             sessions: Vec::new(),
             threads: Vec::new(),
         };
+        let begun = Arc::<AtomicUsize>::default();
         for _ in 0..sessions {
             let mut psql = place.psql().spawn().unwrap();
             let (mut ask, answers) =
                 (psql.stdin.take().unwrap(), BufReader::new(psql.stdout.take().unwrap()));
             let (last, count) = (Arc::clone(&writers.last_acknowledged), Arc::clone(&writers.count));
+            let begun = Arc::clone(&begun);
             writers.sessions.push(psql);
             writers.threads.push(std::thread::spawn(move || {
                 let mut answers = answers.lines();
-                loop {
+                for turn in 1.. {
                     if ask.write_all(b"insert into t default values returning 'committed';\n").is_err() {
                         return;
                     }
@@ -280,11 +282,13 @@ impl Writers {
                     }
                     last.fetch_max(now_ns(), Ordering::SeqCst);
                     count.fetch_add(1, Ordering::SeqCst);
+                    if turn == 5 {
+                        begun.fetch_add(1, Ordering::SeqCst);
+                    }
                 }
             }));
         }
-        let goal = writers.count.load(Ordering::SeqCst) + 5 * sessions as u64;
-        eventually("commits", || writers.count.load(Ordering::SeqCst) >= goal);
+        eventually("every session commits", || begun.load(Ordering::SeqCst) == sessions);
         writers
     }
 
