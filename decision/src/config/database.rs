@@ -30,6 +30,9 @@ pub struct Database {
     /// Lines of `pg_hba.conf`, after those that Regent needs.
     #[serde(default)]
     pub hba: Vec<String>,
+    /// Roles that clients log in as; by name.
+    #[serde(default)]
+    pub users: Vec<User>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,4 +144,14 @@ pub struct Login {
     pub user: String,
     /// Where the agent finds the password; the password itself never enters the log.
     pub password: Option<SecretSource>,
+}
+
+/// A role that may log in by a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    /// Where the agent finds the password; the password itself never enters the log.
+    pub password: Option<SecretSource>,
+    /// A database of that name is made if it is missing, and is this role's own.
+    pub database: Option<String>,
 }

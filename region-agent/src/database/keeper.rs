@@ -62,6 +62,8 @@ pub(super) struct Keeper {
     pub(super) must_clone: bool,
     /// When the slots and roles of a primary were last seen to.
     pub(super) tended: Option<Instant>,
+    /// Why its users are not as wished yet; none: they are.
+    pub(super) users_wanting: Option<String>,
     board: Arc<Board>,
 }
 
@@ -107,6 +109,7 @@ impl Keeper {
             prober: None,
             must_clone: false,
             tended: None,
+            users_wanting: None,
             board,
         }
     }
@@ -271,6 +274,8 @@ impl Keeper {
         self.log_file = log_file.into();
         let postgres = Postgres::open(settings, &self.host).await.map_err(|error| error.to_string())?;
         self.connection.drop();
+        // A primary that runs has to be brought to it, too.
+        self.tended = None;
         self.postgres = Some((goal.wished.clone(), postgres.clone()));
         Ok(postgres)
     }

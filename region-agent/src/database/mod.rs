@@ -10,6 +10,7 @@ mod report;
 mod see;
 mod settings;
 mod tell;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -312,6 +312,9 @@ impl Keeper {
             }
         }
         sql.retain_slots(&slots).await.map_err(say)?;
+        if is_primary {
+            self.tend_users(goal, postgres, is_first).await;
+        }
         self.tended = Some(Instant::now());
         Ok(())
     }

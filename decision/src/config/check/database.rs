@@ -3,6 +3,7 @@
 mod instances;
 mod lease;
 mod settings;
+mod users;
 
 use super::{Finding, service_place};
 use crate::config::place::Place;
@@ -18,6 +19,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         loss(name, service, database, &at, found);
         lease::check(config, name, service, database, &at, found);
         roles(database, &at, found);
+        users::check(database, &at, found);
         instances::check(config, name, database, &at, found);
         settings::check(database, &at, found);
     }
