@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use decision::database::InstanceReport;
 use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
+use decision::database::{InstanceReport, InstanceRole};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::name::{AgentId, ServiceName};
 use failover::postgres::Postgres;
@@ -351,7 +351,13 @@ impl Keeper {
             level: self.level,
             problem: look.problem.clone().or_else(|| self.problem.clone()),
         };
-        let report = report::report(&facts);
+        let mut report = report::report(&facts);
+        let was = self.told.as_ref().map(|(told, _)| told.role);
+        // A server too busy to be asked is what it was: the guard would have said that it ended.
+        let held = InstanceRole::Primary { epoch: goal.epoch };
+        if report.role == InstanceRole::Starting && look.seen.leased && was == Some(held) {
+            report.role = held;
+        }
         self.board.send_if_modified(|shown| {
             let is_new = shown.get(&self.service) != Some(&report);
             if is_new {

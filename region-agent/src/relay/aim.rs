@@ -43,7 +43,11 @@ impl Aim {
 pub(super) fn write(goal: &DatabaseGoal, own: &RegionName, standing: Option<&Standing>) -> Aim {
     let Some(region) = &goal.writer else { return Aim::default() };
     let bond = Bond::Writer { region: region.clone(), epoch: goal.epoch };
-    let is_coming = region == own && is_not_up(goal, own, standing);
+    let is_coming = match region == own {
+        true => is_not_up(goal, own, standing),
+        // Whoever came now would get an error, or a session that cannot write.
+        false => !goal.writer_serves,
+    };
     let to = goal.wished.instances.get(region).filter(|_| !is_coming);
     let to = to.map(|instance| Target { address: instance.address(), bond: bond.clone() });
     Aim { to, holding: vec![bond] }

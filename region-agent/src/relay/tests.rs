@@ -45,6 +45,7 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
         replication: Login { user: "replication".into(), password: None },
         settings: BTreeMap::new(),
         hba: Vec::new(),
+        users: Vec::new(),
     };
     let role = match writer {
         Some("eu") => DatabaseRole::Primary { ready: None, at_least: None },
@@ -52,5 +53,13 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
         None => DatabaseRole::Rest,
     };
     let writer = writer.map(RegionName::from);
-    DatabaseGoal { service: "app".into(), wished, system: None, epoch: Epoch(epoch), role, writer }
+    DatabaseGoal {
+        service: "app".into(),
+        wished,
+        system: None,
+        epoch: Epoch(epoch),
+        role,
+        writer,
+        writer_serves: true,
+    }
 }

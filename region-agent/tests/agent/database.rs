@@ -53,6 +53,7 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
         replication: Login { user: "replication".into(), password: None },
         settings: [].into(),
         hba: Vec::new(),
+        users: Vec::new(),
     };
     DatabaseGoal {
         service: "app".into(),
@@ -61,6 +62,7 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
         epoch: Epoch(7),
         role: DatabaseRole::Replica { of: "us".into(), heir: false },
         writer: Some("us".into()),
+        writer_serves: true,
     }
 }
 
