@@ -103,6 +103,13 @@ pub enum Command {
         heard: Time,
         position: Option<Position>,
     },
+    /// The instance there is to be copied anew from whoever writes.
+    Reinit {
+        service: ServiceName,
+        region: RegionName,
+        /// Higher than that of every wish before, so that one told twice is carried out once.
+        number: u64,
+    },
     Pause {
         why: String,
     },

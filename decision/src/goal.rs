@@ -39,6 +39,9 @@ pub struct DatabaseGoal {
     pub role: DatabaseRole,
     /// Who may take writes, wherever that is.
     pub writer: Option<RegionName>,
+    /// Of the newest wish that this instance be copied anew; 0: none.
+    #[serde(default)]
+    pub reinit: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +125,7 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             epoch: held.epoch,
             role: role(state, service, held, &agent.region),
             writer: held.holder().cloned(),
+            reinit: held.reinit.get(&agent.region).copied().unwrap_or_default(),
         })
     };
     state.databases.keys().filter_map(of_service).collect()
