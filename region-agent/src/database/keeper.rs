@@ -15,6 +15,7 @@ use tracing::Instrument;
 use wire::host::Host;
 
 use super::Board;
+use super::anew::Anew;
 use super::controllers::Controllers;
 use super::lease::{LeaseKeeper, Wanted};
 use super::report::{self, Facts, Ready, Rested};
@@ -56,6 +57,7 @@ pub(super) struct Keeper {
     problem: Option<String>,
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
+    pub(super) anew: Anew,
     /// When the slots and roles of a primary were last seen to.
     pub(super) tended: Option<Instant>,
     board: Arc<Board>,
@@ -81,6 +83,7 @@ impl Keeper {
             program: guard_program,
             timeout: GUARD_WITHIN,
         };
+        let anew = Anew::new(&folder);
         Keeper {
             service,
             agent,
@@ -101,6 +104,7 @@ impl Keeper {
             told: None,
             problem: None,
             must_clone: false,
+            anew,
             tended: None,
             board,
         }
@@ -178,6 +182,9 @@ impl Keeper {
         if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
             next = Action::Clone { of: of.clone() };
         }
+        if self.anew.is_wished(goal.reinit).await {
+            next = keep::anew(&goal.role, &look.seen, next);
+        }
         if next == Action::Settled {
             self.settle(goal, &postgres, &look).await?;
         }
@@ -191,6 +198,11 @@ impl Keeper {
         let pause = match &next {
             Action::Rest => {
                 self.problem = None;
+                if look.seen.process == Process::Primary
+                    && let Err(why) = self.anew.is_done(goal.reinit).await
+                {
+                    tracing::warn!(why, "it may be copied once more when it is a replica again");
+                }
                 self.tend(goal, &postgres, &look).await?;
                 CALM
             }

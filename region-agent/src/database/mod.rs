@@ -1,6 +1,7 @@
 //! The instances of databases that this region runs: each kept as its goal says, under its lease,
 //! by one task; the postmaster itself belongs to the guard, which outlives this process.
 
+mod anew;
 mod controllers;
 mod keeper;
 mod lease;
