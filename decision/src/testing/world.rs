@@ -218,7 +218,7 @@ impl World {
             self.view.heard.insert(agent.clone(), self.now);
             let session = self.state.sessions.get(&agent);
             if !session.is_some_and(|session| session.live) {
-                let info = AgentInfo { dns: Some(dns_of(&agent)), version: "test".into() };
+                let info = AgentInfo { dns: Some(dns_of(&agent)), version: "test".into(), peer: None };
                 self.must(Command::OpenSession { agent: agent.clone(), info });
                 self.told.remove(&agent);
             }
