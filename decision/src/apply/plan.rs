@@ -269,6 +269,8 @@ pub(super) fn finish(state: &mut State, context: &Context, id: PlanId, status: P
     let in_doubt = status != PlanStatus::Done && shifted_elsewhere(state, id);
     if let Some(placement) = state.services.get_mut(&plan.service) {
         placement.published = match status {
+            // Names were no part of it.
+            PlanStatus::Done if plan.kind == Kind::Recover => placement.published,
             // Whatever it moved, its last shift named the service everywhere.
             PlanStatus::Done => plan.parent.config_generation,
             _ if in_doubt => 0,

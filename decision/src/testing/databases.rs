@@ -79,7 +79,10 @@ impl World {
         let instance = self.instances.get_mut(&key).expect("an instance");
         let InstanceRole::Primary { epoch } = instance.role else { panic!("{instance:?}") };
         instance.role = InstanceRole::Stopped { clean: false };
-        self.release(&key, epoch, None, "postgres was killed by signal 9");
+        let agent = AgentId::new(region, 1);
+        if self.speaking().contains(&agent) {
+            self.release(&key, epoch, None, "postgres was killed by signal 9");
+        }
     }
 
     /// Who takes writes now. S1: never two.
