@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::database::{Database, Engine, Instance, LeaseTimings, Login, MAX_DRIFT_PPM, MaxDataLoss, Mode};
+pub use self::database::{Database, Engine, Instance, LeaseTimings, Login, MaxDataLoss, Mode, User};
 use crate::dns::RecordType;
 use crate::name::{CheckId, DnsName, RegionName, ServiceName};
 use crate::time::ms;

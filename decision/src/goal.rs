@@ -39,6 +39,13 @@ pub struct DatabaseGoal {
     pub role: DatabaseRole,
     /// Who may take writes, wherever that is.
     pub writer: Option<RegionName>,
+    /// Whether it says that it does: not before its promotion is done, nor while it ends.
+    #[serde(default = "yes")]
+    pub writer_serves: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +129,9 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             epoch: held.epoch,
             role: role(state, service, held, &agent.region),
             writer: held.holder().cloned(),
+            writer_serves: held
+                .holder()
+                .is_some_and(|holder| held.is_primary(holder) && state.fencing(service, holder).is_none()),
         })
     };
     state.databases.keys().filter_map(of_service).collect()

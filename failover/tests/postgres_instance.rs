@@ -1,5 +1,7 @@
 //! The PostgreSQL actuator with real servers: a cluster's life, and what can be met on the way.
 
+#![allow(clippy::unwrap_used)] // Also in what tests share.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -86,9 +88,17 @@ async fn postgres_an_old_primary_is_rewound_and_its_tail_saved() {
     assert_eq!(a.postgres.rewind_from(&desired).await.unwrap(), Rewound::NotNeeded);
     a.start().await;
     b.wait_streaming("region-a").await;
-    // Slots of when it was a primary hold the log back for nobody.
-    let dropped = a.sql().await.retain_slots(&BTreeSet::new()).await.unwrap();
-    assert_eq!(dropped, ["regent_region_b"]);
+    // Slots that hold the log back for nobody go, those in use stay, and others' are not ours.
+    let sql = b.sql().await;
+    b.psql("select pg_create_physical_replication_slot('theirs', true)").unwrap();
+    sql.ensure_slot("regent_gone").await.unwrap();
+    sql.ensure_slot("regent_gone").await.unwrap();
+    assert_eq!(sql.retain_slots(&BTreeSet::new()).await.unwrap(), ["regent_gone"]);
+    let slots: Vec<String> = sql.observe().await.unwrap().slots.into_iter().map(|slot| slot.name).collect();
+    assert_eq!(slots, ["regent_region_a", "theirs"]);
+    assert_eq!(sql.drop_slot("theirs").await.unwrap_err().class(), Class::Person);
+    assert_eq!(sql.drop_slot("regent_region_a").await.unwrap_err().class(), Class::Retry, "it is in use");
+    sql.drop_slot("regent_gone").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,21 +1,28 @@
-//! For the machine it runs on: `/healthz` and `/metrics`.
+//! For the machine it runs on: `/healthz` and `/metrics`; and for load balancers, whether the region's
+//! instance of a database may be sent clients.
+
+mod database;
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use decision::name::RegionName;
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use wire::host::BoxListener;
 use wire::serve::{ServeLimits, serve_plain};
 
+use database::Databases;
+
 use crate::book::Book;
 use crate::contact::Contact;
 use crate::dns::DnsServer;
 use crate::goals::Goals;
+use crate::instances::Instances;
 use crate::metrics::Metrics;
 
 /// What is shown.
@@ -26,33 +33,71 @@ pub(crate) struct Shown {
     pub(crate) goals: Arc<Goals>,
     pub(crate) contact: Arc<Contact>,
     pub(crate) dns: Option<Arc<DnsServer>>,
+    /// The agent's own.
+    pub(crate) region: RegionName,
+    pub(crate) instances: Arc<Instances>,
+}
+
+/// A page, before it is a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    status: StatusCode,
+    kind: &'static str,
+    body: String,
+}
+
+impl Answer {
+    fn text(status: StatusCode, body: impl Into<String>) -> Answer {
+        Answer { status, kind: "text/plain", body: body.into() }
+    }
+
+    fn json(status: StatusCode, body: serde_json::Value) -> Answer {
+        Answer { status, kind: "application/json", body: body.to_string() }
+    }
 }
 
 pub(crate) async fn run(listener: BoxListener, shown: Shown, stop: CancellationToken) {
     let service = tower::service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&shown, request.method(), request.uri().path());
+        let answer = respond(answer(&shown, request.method(), request.uri()));
         async move { Ok::<_, Infallible>(answer) }
     });
     serve_plain(listener, service, ServeLimits { max_connections: 64, ..ServeLimits::public() }, stop).await;
 }
 
-fn answer(shown: &Shown, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let (status, kind, body) = match path {
-        _ if method != Method::GET && method != Method::HEAD => {
-            (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned())
-        }
-        "/healthz" => (StatusCode::OK, "application/json", health(shown)),
-        "/metrics" => (StatusCode::OK, "text/plain; version=0.0.4", metrics(shown)),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "there are /healthz and /metrics\n".to_owned()),
+fn answer(shown: &Shown, method: &Method, uri: &Uri) -> Answer {
+    let held = shown.goals.held();
+    let databases = Databases {
+        goals: &held.goal.databases,
+        region: &shown.region,
+        standing: &|service| shown.instances.standing(service),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    if let Some(answer) = database::answer(&databases, method, uri.path(), uri.query()) {
+        return answer;
+    }
+    match uri.path() {
+        _ if method != Method::GET && method != Method::HEAD => {
+            Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n")
+        }
+        "/healthz" => Answer::json(StatusCode::OK, health(shown)),
+        "/metrics" => {
+            Answer { status: StatusCode::OK, kind: "text/plain; version=0.0.4", body: metrics(shown) }
+        }
+        _ => Answer::text(
+            StatusCode::NOT_FOUND,
+            "there are /healthz and /metrics, and of databases /primary, /replica, /read-only and /health\n",
+        ),
+    }
+}
+
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(answer.kind));
     response
 }
 
 /// It is well while it answers at all: without a controller it goes on watching and serving.
-fn health(shown: &Shown) -> String {
+fn health(shown: &Shown) -> serde_json::Value {
     let held = shown.goals.held();
     serde_json::json!({
         "status": "ok",
@@ -61,7 +106,6 @@ fn health(shown: &Shown) -> String {
         "generation": held.goal.generation,
         "checks": held.goal.checks.len(),
     })
-    .to_string()
 }
 
 fn metrics(shown: &Shown) -> String {
@@ -99,6 +143,11 @@ fn metrics(shown: &Shown) -> String {
     family("goal_generation", "gauge", &[("", goals.held().goal.generation)]);
     family("goals_refused_total", "counter", &[("", metrics.goals_refused.get())]);
     family("goal_store_failures_total", "counter", &[("", metrics.goal_store_failures.get())]);
+    family("relay_connections_open", "gauge", &[("", metrics.relay_open.get())]);
+    family("relay_connections_waiting", "gauge", &[("", metrics.relay_waiting.get())]);
+    family("relay_connections_total", "counter", &[("", metrics.relay_accepted.get())]);
+    family("relay_connections_cut_total", "counter", &[("", metrics.relay_cut.get())]);
+    family("relay_connections_refused_total", "counter", &[("", metrics.relay_refused.get())]);
     for (name, value) in dns.iter().flat_map(|dns| dns.metrics().all()) {
         match name {
             "connections_open" => family("dns_connections_open", "gauge", &[("", value)]),

@@ -43,7 +43,7 @@ struct Flags {
     /// Where others reach that, if elsewhere.
     #[arg(long, env = "REGENT_DNS_ADVERTISE", value_name = "HOST:PORT", requires = "dns_listen")]
     dns_advertise: Option<String>,
-    /// Serve /healthz and /metrics here, to anybody who can reach it.
+    /// Serve /healthz, /metrics and the checks of databases here, to anybody who can reach it.
     #[arg(long, env = "REGENT_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
     http_listen: Option<SocketAddr>,
     /// Certificate chain, PEM.

@@ -11,6 +11,11 @@ impl Number {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Of a gauge that `add` raised.
+    pub fn take(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
@@ -39,4 +44,13 @@ pub struct Metrics {
     pub steps_done: Number,
     pub steps_failed: Number,
     pub steps_refused: Number,
+    /// Gauge: clients of the endpoints of databases, those that wait among them.
+    pub relay_open: Number,
+    /// Gauge: clients that nobody can serve yet.
+    pub relay_waiting: Number,
+    pub relay_accepted: Number,
+    /// Ended because whom they were relayed to may not serve them any more.
+    pub relay_cut: Number,
+    /// Nobody could serve them in time, or they were too many.
+    pub relay_refused: Number,
 }

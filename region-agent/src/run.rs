@@ -21,9 +21,11 @@ use crate::database;
 use crate::dns::{self, DnsServer};
 use crate::goals::Goals;
 use crate::http::{self, Shown};
+use crate::instances::Instances;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::probe::{Prober, Roots};
+use crate::relay::{self, Relay};
 use crate::session::{self, Session};
 use crate::store::Store;
 use crate::watch::{self, Watcher};
@@ -90,6 +92,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
     let goals = Arc::new(Goals::new(saved));
     let prober = Arc::new(Prober::new(host.clone(), settings.roots));
     let board = Arc::new(database::Board::default());
+    let instances = Arc::<Instances>::default();
     let mut parts = JoinSet::new();
     parts.spawn({
         let (goals, metrics, stop) = (Arc::clone(&goals), Arc::clone(&metrics), shutdown.clone());
@@ -121,6 +124,8 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             goals: Arc::clone(&goals),
             contact: Arc::clone(&contact),
             dns: server.clone(),
+            region: agent.region.clone(),
+            instances: Arc::clone(&instances),
         };
         parts.spawn(http::run(listener, shown, shutdown.clone()));
     }
@@ -143,6 +148,18 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
         goals.watch(),
         shutdown.clone(),
     ));
+    parts.spawn({
+        let (instances, stop) = (Arc::clone(&instances), shutdown.clone());
+        async move { instances.keep(board, stop).await }
+    });
+    let relay = Relay {
+        agent: agent.clone(),
+        network: Arc::clone(&host.network),
+        instances,
+        metrics: Arc::clone(&metrics),
+        limits: relay::Limits::default(),
+    };
+    parts.spawn(relay::run(relay, goals.watch(), shutdown.clone()));
     let session =
         Session { host, credentials, controllers, agent, info, goals, book, outbox, contact, metrics };
     parts.spawn(session::run(session, shutdown.clone()));

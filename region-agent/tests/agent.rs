@@ -3,6 +3,8 @@
 
 #[path = "agent/controller.rs"]
 mod controller;
+#[path = "agent/database.rs"]
+mod database;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -123,6 +125,7 @@ fn goal(generation: u64, checks: Vec<Check>) -> Goal {
         checks,
         zones: vec![zone(generation)],
         assignments: Vec::new(),
+        databases: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::run;
 
@@ -37,6 +37,21 @@ pub fn install(packages: &[&str]) -> anyhow::Result<()> {
         run(root(&["rm", "-f", POLICY]))?;
     }
     installed
+}
+
+/// For what runs databases: what is there already is taken, whoever installed it.
+pub fn postgresql() -> anyhow::Result<()> {
+    let below = |folder: &str| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let packaged = below("/usr/lib/postgresql").any(|version| version.path().join("bin/postgres").exists());
+    let on_path = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("postgres").exists()));
+    if packaged || on_path {
+        return Ok(());
+    }
+    install(&["postgresql"]).context(
+        "PostgreSQL 13 to 17 is needed: install it (its programs in PATH, or in /usr/lib/postgresql/VERSION/bin), \
+         or take `database` out of regions.yml",
+    )
 }
 
 fn is_installed(package: &str) -> bool {

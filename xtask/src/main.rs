@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 
 /// Builds all programs and hands over to `failover up`, which also takes Ctrl-C.
 fn up(args: &[String]) -> anyhow::Result<ExitCode> {
+    install::postgresql()?;
     eprintln!("building; the first time takes some minutes");
     run(cargo(&["build", "--workspace", "--bins"]))?;
     let program = target_dir()?.join("debug").join("failover");

@@ -9,9 +9,6 @@ use super::{Profile, SecretSource};
 use crate::name::RegionName;
 use crate::time::ms;
 
-/// How much faster or slower two machines' clocks may run, one against the other.
-pub const MAX_DRIFT_PPM: u64 = 10_000;
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
     pub engine: Engine,
@@ -33,6 +30,9 @@ pub struct Database {
     /// Lines of `pg_hba.conf`, after those that Regent needs.
     #[serde(default)]
     pub hba: Vec<String>,
+    /// Roles that clients log in as; by name.
+    #[serde(default)]
+    pub users: Vec<User>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,9 +87,7 @@ pub struct LeaseTimings {
 impl LeaseTimings {
     /// After this, by any clock, a lease is surely over; rounded up.
     pub fn expiry(self) -> Duration {
-        const MILLION: u128 = 1_000_000;
-        let ms = (self.ttl.as_millis() * (MILLION + u128::from(MAX_DRIFT_PPM))).div_ceil(MILLION);
-        Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))
+        crate::database::lease::span(self.ttl)
     }
 }
 
@@ -146,4 +144,14 @@ pub struct Login {
     pub user: String,
     /// Where the agent finds the password; the password itself never enters the log.
     pub password: Option<SecretSource>,
+}
+
+/// A role that may log in by a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    /// Where the agent finds the password; the password itself never enters the log.
+    pub password: Option<SecretSource>,
+    /// A database of that name is made if it is missing, and is this role's own.
+    pub database: Option<String>,
 }

@@ -16,6 +16,8 @@ pub struct Seen {
     pub leased: bool,
     /// How the last postmaster that took writes ended, if none runs now.
     pub ended: Option<Ended>,
+    /// Why it must be ended although it runs.
+    pub dead: Option<String>,
 }
 
 /// The data folder.
@@ -106,7 +108,7 @@ pub enum Action {
     },
     Release {
         clean: Option<Position>,
-        why: &'static str,
+        why: String,
     },
     /// Only a person can help.
     Problem(String),
@@ -138,7 +140,7 @@ pub fn next(role: &DatabaseRole, epoch: Epoch, system: Option<&str>, seen: &Seen
 fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, seen: &Seen) -> Action {
     let died = seen.ended.filter(|ended| ended.epoch == epoch && !ended.fenced);
     if died.is_some() && seen.process == Process::None {
-        return Action::Release { clean: None, why: "postgres ended" };
+        return release(None, "postgres ended");
     }
     match (&seen.process, &seen.files) {
         // S1: the guard counts before anything can be written.
@@ -147,16 +149,17 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
             _ => Action::Lease,
         },
         (Process::None, Files::Absent) if system.is_none() => Action::Create,
-        (Process::None, Files::Absent) => Action::Release { clean: None, why: "its data folder is gone" },
-        (Process::None, Files::Broken { .. }) => {
-            Action::Release { clean: None, why: "its data folder cannot be used" }
-        }
+        (Process::None, Files::Absent) => release(None, "its data folder is gone"),
+        (Process::None, Files::Broken { .. }) => release(None, "its data folder cannot be used"),
         (Process::None, Files::Present { standby: true, .. }) => Action::StartReplica { of: None },
         (Process::None, Files::Present { standby: false, .. }) => Action::StartPrimary,
         (Process::None, Files::Foreign { .. } | Files::Unseen) => Action::Wait("for its data folder"),
         (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
-        (Process::Primary, _) => Action::Rest,
+        (Process::Primary, _) => match &seen.dead {
+            Some(why) => release(None, why),
+            None => Action::Rest,
+        },
         (Process::Replica { position, .. }, _) => match at_least {
             // S3: a planned move hands over everything.
             Some(least) if position.is_none_or(|position| position.lsn < least.lsn) => {
@@ -165,6 +168,10 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
             _ => Action::Promote,
         },
     }
+}
+
+fn release(clean: Option<Position>, why: &str) -> Action {
+    Action::Release { clean, why: why.to_owned() }
 }
 
 fn as_replica(of: &RegionName, seen: &Seen) -> Action {
@@ -195,12 +202,12 @@ fn as_yielding(to: Option<&RegionName>, seen: &Seen) -> Action {
         }
         (Process::Stopping | Process::Starting, Some(_), _) => Action::Wait("for it to end"),
         // Granted, and not begun yet: nothing was written.
-        (Process::Replica { .. }, _, _) => Action::Release { clean: None, why: "it was not promoted yet" },
+        (Process::Replica { .. }, _, _) => release(None, "it was not promoted yet"),
         (Process::None, _, Files::Present { clean: Some(at), standby: false, .. }) => {
-            Action::Release { clean: Some(*at), why: "it was shut down in order" }
+            release(Some(*at), "it was shut down in order")
         }
         (Process::None, _, Files::Unseen) => Action::Wait("for its data folder"),
-        (Process::None, _, _) => Action::Release { clean: None, why: "it has ended, and not in order" },
+        (Process::None, _, _) => release(None, "it has ended, and not in order"),
     }
 }
 
@@ -233,7 +240,7 @@ mod tests {
     }
 
     fn seen(files: Files, process: Process) -> Seen {
-        Seen { files, process, leased: true, ended: None }
+        Seen { files, process, leased: true, ended: None, dead: None }
     }
 
     fn replica(of: Option<&str>) -> Process {
@@ -296,10 +303,16 @@ mod tests {
             let ended = Some(Ended { epoch: Epoch(epoch), fenced });
             Seen { ended, ..seen(present(false), Process::None) }
         };
-        let release = Action::Release { clean: None, why: "postgres ended" };
+        let release = release(None, "postgres ended");
         assert_eq!(go(&primary(None), &ended(7, false)), release);
         assert_eq!(go(&primary(None), &ended(7, true)), Action::StartPrimary);
         assert_eq!(go(&primary(None), &ended(6, false)), Action::StartPrimary, "that was another time");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_and_given_back() {
+        let hangs = Seen { dead: Some("its disk hangs".into()), ..seen(present(false), Process::Primary) };
+        assert_eq!(go(&primary(None), &hangs), release(None, "its disk hangs"));
     }
 
     #[test]
@@ -349,9 +362,9 @@ mod tests {
     fn what_ended_in_order_says_where() {
         let to = || DatabaseRole::Yield { to: Some("eu".into()) };
         let clean = Files::Present { system: "7".into(), standby: false, clean: Some(at(9)) };
-        let release = Action::Release { clean: Some(at(9)), why: "it was shut down in order" };
-        assert_eq!(go(&to(), &seen(clean, Process::None)), release);
-        let crashed = Action::Release { clean: None, why: "it has ended, and not in order" };
+        let ended = release(Some(at(9)), "it was shut down in order");
+        assert_eq!(go(&to(), &seen(clean, Process::None)), ended);
+        let crashed = release(None, "it has ended, and not in order");
         assert_eq!(go(&to(), &seen(present(false), Process::None)), crashed);
     }
 }

@@ -13,8 +13,10 @@ pub const MAX_DRIFT_PPM: u32 = 10_000;
 
 /// How long the leader counts a lease from the receipt of its last renewal.
 pub fn span(ttl: Duration) -> Duration {
-    // Times are whole milliseconds: one more, because both ends were cut.
-    ttl + ttl * MAX_DRIFT_PPM / 1_000_000 + Duration::from_millis(2)
+    const MILLION: u128 = 1_000_000;
+    let drifted_ms = (ttl.as_millis() * (MILLION + u128::from(MAX_DRIFT_PPM))).div_ceil(MILLION);
+    // Times are whole milliseconds, and both ends were cut.
+    Duration::from_millis(u64::try_from(drifted_ms + 2).unwrap_or(u64::MAX))
 }
 
 /// When the leader may be sure that it is over.

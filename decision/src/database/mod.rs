@@ -1,5 +1,6 @@
 //! Who may write to a service's database, and what its instances say of themselves.
 
+pub mod health;
 pub mod keep;
 pub mod lease;
 

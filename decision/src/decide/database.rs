@@ -119,12 +119,16 @@ fn fill(
         why.conclude(format!("its database has no primary, but {}", blind.unwrap_or_default()));
         return Choice::Hold;
     }
-    if let Some(waiting) = still_settling(round, case, wished, held) {
+    if let Some(waiting) = still_settling(round, case, wished, held, vacancy) {
         why.conclude(format!("its database has no primary; {waiting}"));
         return Choice::Wait;
     }
     let from = &case.placement.primary;
     let candidates = ranked(round, case, why, wished, held, vacancy);
+    if let (true, Some(waiting)) = (candidates.is_empty(), last_to_settle(round, case, held, vacancy)) {
+        why.conclude(format!("its database has no primary; {waiting}"));
+        return Choice::Wait;
+    }
     // To go on where it was needs nobody's word.
     let stays = candidates.iter().find(|candidate| candidate.region == *from);
     let best = stays.filter(|_| strategy.manual_approval_required).or(candidates.first());
@@ -164,7 +168,13 @@ fn fill(
 }
 
 /// Whom to wait for: an instance whose agent lives, and which has not come to rest yet.
-fn still_settling(round: &mut Round, case: &Case, wished: &Database, held: &Ownership) -> Option<String> {
+fn still_settling(
+    round: &mut Round,
+    case: &Case,
+    wished: &Database,
+    held: &Ownership,
+    vacancy: &Vacancy,
+) -> Option<String> {
     let is_first = held.system.is_none();
     let patience = if is_first { FIRST_LOOK_WITHIN } else { SETTLE_WITHIN };
     let missing: Vec<&str> = wished
@@ -172,6 +182,8 @@ fn still_settling(round: &mut Round, case: &Case, wished: &Database, held: &Owne
         .keys()
         // The first primary may be anywhere, so an agent that has yet to come is waited for too.
         .filter(|region| is_first || case.state.has_live_agent(region))
+        // One that crashed is slow to look at, and another is promoted all the same.
+        .filter(|region| may_be_asked_last(vacancy) != Some(*region))
         .filter(|region| held.settled(region).is_none())
         .map(RegionName::as_str)
         .collect();
@@ -179,6 +191,23 @@ fn still_settling(round: &mut Round, case: &Case, wished: &Database, held: &Owne
         return None;
     }
     Some(format!("waiting for the position of {}", missing.join(", ")))
+}
+
+/// The last primary, where it ended without order.
+fn may_be_asked_last(vacancy: &Vacancy) -> Option<&RegionName> {
+    match &vacancy.proof {
+        Proof::NeverOwned | Proof::Released { clean: Some(_), .. } => None,
+        Proof::Expired { .. } | Proof::Released { clean: None, .. } => vacancy.last.as_ref(),
+    }
+}
+
+fn last_to_settle(round: &mut Round, case: &Case, held: &Ownership, vacancy: &Vacancy) -> Option<String> {
+    let last = may_be_asked_last(vacancy)?;
+    let is_missing = case.state.has_live_agent(last) && held.settled(last).is_none();
+    if !is_missing || round.passed(case.now, held.since, SETTLE_WITHIN) {
+        return None;
+    }
+    Some(format!("waiting for the position of {last}"))
 }
 
 struct Candidate {

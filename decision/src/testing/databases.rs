@@ -29,6 +29,7 @@ pub fn with_database(config: &mut Config, service: &str, mode: Mode) {
         replication: Login { user: "regent_replication".into(), password: None },
         settings: BTreeMap::new(),
         hba: Vec::new(),
+        users: Vec::new(),
     };
     config.services.get_mut(&name).expect("a known service").database = Some(database);
 }

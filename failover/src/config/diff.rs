@@ -181,6 +181,11 @@ const EFFECTS: &[(&str, &str, &str)] = &[
         "written by the agents; what PostgreSQL takes only when it starts waits for that",
     ),
     ("services", "hba", "written by the agents; it holds for connections made from then on"),
+    (
+        "services",
+        "users",
+        "the primary's agent makes what is missing and sets passwords; a role or database left out here stays",
+    ),
     ("services", "database", "agents follow at once; which instance is the primary stays as it is"),
     ("services", "ttl_s", "resolvers keep the answers they have until the old TTL has passed"),
     ("services", "weights", "the share of each region, as soon as the zone is published"),

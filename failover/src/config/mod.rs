@@ -176,7 +176,9 @@ fn syntax_hint(source: &Source<'_>, at: At, said: &str) -> &'static str {
 }
 
 fn shape_errors(source: &Source<'_>, root: &Node) -> Result<(), ConfigErrors> {
-    let mut problems: Vec<Problem> = shape::check(schema::schema(), root)
+    let flaws = shape::check(schema::schema(), root);
+    let secrets: Vec<At> = flaws.iter().filter(|flaw| flaw.is_secret).map(|flaw| flaw.at).collect();
+    let mut problems: Vec<Problem> = flaws
         .into_iter()
         .map(|flaw| {
             let mut problem = source.problem(Severity::Error, flaw.at, &flaw.place, flaw.message, flaw.fix);
@@ -184,6 +186,8 @@ fn shape_errors(source: &Source<'_>, root: &Node) -> Result<(), ConfigErrors> {
             problem
         })
         .collect();
+    // Every problem of the line shows it.
+    problems.iter_mut().for_each(|problem| problem.hide(&secrets));
     sort(&mut problems);
     if problems.is_empty() { Ok(()) } else { Err(ConfigErrors { problems }) }
 }

@@ -6,7 +6,7 @@ mod database;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use database::{Database, Engine, Instance, Mode, Replication};
+pub(super) use database::{Database, Engine, Instance, Mode, Replication, User};
 
 use super::address::{Endpoint, HostPort, NameInDns, WebUrl};
 use super::collection::{OneOrMany, Ordered, TierRef};

@@ -109,6 +109,17 @@ fn window(line: &str, column: usize) -> (String, usize) {
 /// Beyond, a line is not kept: what is marked there is told by its column.
 const SOURCE_MAX: usize = 16 * 1024;
 
+impl Problem {
+    /// Puts stars for what stands there.
+    pub(super) fn hide(&mut self, secrets: &[At]) {
+        for at in secrets.iter().filter(|at| at.line == self.line) {
+            let hidden = at.column - 1..at.column - 1 + at.length;
+            let shown = self.source.chars().enumerate();
+            self.source = shown.map(|(n, c)| if hidden.contains(&n) { '*' } else { c }).collect();
+        }
+    }
+}
+
 /// A password in the file is an error that ends in logs: `//user:secret@` is shown as `//***********@`, and
 /// `password: secret` as `password: ******`.
 pub(super) fn mask(line: &str) -> String {

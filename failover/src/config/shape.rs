@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use decision::config::check::nearest;
-use decision::config::place::Place;
+use decision::config::place::{Place, Step};
 use serde_json::Value as Json;
 
 use super::scalar::{self, KEYWORD};
@@ -18,6 +18,8 @@ pub(super) struct Flaw {
     pub(super) fix: String,
     /// The same key at another line.
     pub(super) related: Option<At>,
+    /// What stands there may be a password.
+    pub(super) is_secret: bool,
 }
 
 /// More would not be read.
@@ -34,12 +36,17 @@ struct Walk<'a> {
     flaws: Vec<Flaw>,
 }
 
+/// `app: hunter2`, where `app: {password_file: …}` should stand.
+fn is_user(place: &Place) -> bool {
+    matches!(place.0.as_slice(), [.., Step::Key(parent), Step::Key(_)] if parent == "users")
+}
+
 impl<'a> Walk<'a> {
     fn say(&mut self, at: At, place: &Place, message: String, fix: String) {
         // What is aliased is walked at each use.
         let said = self.flaws.iter().any(|flaw| flaw.at == at && flaw.message == message);
         if self.flaws.len() < FLAWS_MAX && !said {
-            self.flaws.push(Flaw { at, place: place.clone(), message, fix, related: None });
+            self.flaws.push(Flaw { at, place: place.clone(), message, fix, related: None, is_secret: false });
         }
     }
 
@@ -60,7 +67,12 @@ impl<'a> Walk<'a> {
             };
         }
         if !self.accepts(schema, node) {
-            return self.wrong_type(schema, node, at, place);
+            self.wrong_type(schema, node, at, place);
+            let is_text = at == node.at && node.text().is_some();
+            if let Some(flaw) = self.flaws.last_mut().filter(|flaw| flaw.at == at) {
+                flaw.is_secret = is_text && is_user(place);
+            }
+            return;
         }
         match (&node.value, node.text()) {
             (Value::Map(entries), _) => self.map(schema, entries, key_at, place),

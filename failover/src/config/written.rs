@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use decision::config::{Database, Engine, Instance, Mode, SecretSource};
+use decision::config::{Database, Engine, Instance, Mode, SecretSource, User};
 use decision::name::RegionName;
 use decision::time::Human;
 use serde::Serialize;
@@ -25,6 +25,7 @@ pub(super) struct Written<'a> {
     replication: Replication<'a>,
     settings: &'a BTreeMap<String, String>,
     hba: &'a [String],
+    users: BTreeMap<&'a str, WrittenUser<'a>>,
     instances: BTreeMap<&'a RegionName, &'a Instance>,
 }
 
@@ -37,10 +38,39 @@ struct MaxDataLoss {
 #[derive(Serialize)]
 struct Replication<'a> {
     user: &'a str,
+    #[serde(flatten)]
+    password: Password<'a>,
+}
+
+#[derive(Serialize)]
+struct WrittenUser<'a> {
+    #[serde(flatten)]
+    password: Password<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    password_file: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password_env: Option<&'a str>,
+    database: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Password<'a> {
+    #[serde(rename = "password_file", skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(rename = "password_env", skip_serializing_if = "Option::is_none")]
+    variable: Option<&'a str>,
+}
+
+impl<'a> Password<'a> {
+    fn of(source: Option<&'a SecretSource>) -> Password<'a> {
+        match source {
+            Some(SecretSource::File(file)) => Password { file: Some(file), variable: None },
+            Some(SecretSource::Env(variable)) => Password { file: None, variable: Some(variable) },
+            None => Password { file: None, variable: None },
+        }
+    }
+}
+
+fn user(user: &User) -> (&str, WrittenUser<'_>) {
+    let password = Password::of(user.password.as_ref());
+    (&user.name, WrittenUser { password, database: user.database.as_deref() })
 }
 
 pub(super) fn database(database: &Database) -> Written<'_> {
@@ -48,11 +78,6 @@ pub(super) fn database(database: &Database) -> Written<'_> {
         Mode::Async => ("async", None),
         Mode::Sync { acks } => ("sync", Some(acks)),
         Mode::SyncStrict { acks } => ("sync-strict", Some(acks)),
-    };
-    let (password_file, password_env) = match &database.replication.password {
-        Some(SecretSource::File(file)) => (Some(file.as_str()), None),
-        Some(SecretSource::Env(variable)) => (None, Some(variable.as_str())),
-        None => (None, None),
     };
     Written {
         engine: match database.engine {
@@ -69,9 +94,13 @@ pub(super) fn database(database: &Database) -> Written<'_> {
         fence_budget: Human(database.lease.fence_budget).to_string(),
         failsafe: database.failsafe,
         superuser: &database.superuser,
-        replication: Replication { user: &database.replication.user, password_file, password_env },
+        replication: Replication {
+            user: &database.replication.user,
+            password: Password::of(database.replication.password.as_ref()),
+        },
         settings: &database.settings,
         hba: &database.hba,
+        users: database.users.iter().map(user).collect(),
         instances: database.instances.iter().collect(),
     }
 }

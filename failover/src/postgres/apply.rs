@@ -6,7 +6,7 @@ use super::config::{self, Desired, Role};
 use super::durable;
 use super::error::PostgresError;
 use super::files::DataDir;
-use super::{Inner, Postgres, install};
+use super::{Inner, Postgres, hba, install};
 
 pub(super) const STANDBY_SIGNAL: &str = "standby.signal";
 
@@ -91,7 +91,7 @@ pub(super) fn write(inner: &Inner, dir: &Path, desired: &Desired) -> Result<(), 
     durable::folder(&settings.socket_dir, owner)?;
     replace(&inner.paths.passfile, config::passfile(settings), owner)?;
     for (name, lines) in [
-        ("pg_hba.conf", config::hba_lines(settings)),
+        ("pg_hba.conf", hba::lines(settings)),
         ("pg_ident.conf", config::ident_lines(settings, &inner.peers)),
     ] {
         let path = dir.join(name);

@@ -73,7 +73,7 @@ impl Postgres {
     }
 
     async fn check_stopped(&self) -> Result<(), PostgresError> {
-        self.look(|inner| stopped(inner)).await
+        self.look(stopped).await
     }
 
     async fn copy(

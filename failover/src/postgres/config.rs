@@ -282,18 +282,6 @@ pub(super) fn with_block(file: &str, lines: &[String]) -> Option<String> {
     (text != file).then_some(text)
 }
 
-pub(super) fn hba_lines(settings: &Settings) -> Vec<String> {
-    let (superuser, replication) = (&settings.superuser, &settings.replication_user);
-    let mut lines = vec![
-        format!("local postgres \"{superuser}\" peer map=regent"),
-        format!("host replication \"{replication}\" all scram-sha-256"),
-        // pg_rewind reads through SQL.
-        format!("host postgres \"{replication}\" all scram-sha-256"),
-    ];
-    lines.extend(settings.hba.iter().cloned());
-    lines
-}
-
 /// Those who may be the superuser through the private socket.
 pub(super) fn ident_lines(settings: &Settings, os_users: &[String]) -> Vec<String> {
     os_users.iter().map(|user| format!("regent \"{user}\" \"{}\"", settings.superuser)).collect()

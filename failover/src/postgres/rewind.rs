@@ -54,17 +54,28 @@ impl Postgres {
             DataDir::Present(files) => files,
             other => return Err(other.into_error(&self.inner.paths.data)),
         };
-        self.look(|inner| stopped(inner)).await?;
+        self.look(stopped).await?;
         let theirs = self.source_history(&upstream, source.timeline).await?;
         let (ours, our_timeline) = self.own_history(&files).await?;
         let Some(fork) = history::divergence((&ours, our_timeline), (&theirs, source.timeline)) else {
             return impossible("its timelines have no common ancestor with the primary's");
         };
-        if fork.timeline == our_timeline && fork.at == Lsn(u64::MAX) {
-            return self.follow(desired, Rewound::NotNeeded).await;
-        }
         let control = &files.control;
-        if !control.state.is_clean() && is_replica(&files) && !files.rewind_begun {
+        if fork.timeline == our_timeline && fork.at == Lsn(u64::MAX) {
+            if was_replica(control) {
+                return self.follow(desired, Rewound::NotNeeded).await;
+            }
+            // Both were promoted, at the same position, to the same number: PostgreSQL would take
+            // the one log for the other.
+            let fork = ours.last().copied().unwrap_or(Left { timeline: 1, at: Lsn(0) });
+            let saved = match fork.at {
+                Lsn(0) => None,
+                _ => Some(self.save_tail(control, (&ours, our_timeline), fork).await?),
+            };
+            let reason = format!("it wrote timeline {our_timeline} itself, and so does the primary");
+            return Ok(Rewound::Impossible { reason, saved });
+        }
+        if !control.state.is_clean() && was_replica(control) {
             return self.follow(desired, Rewound::StartFirst).await;
         }
         if !control.checksums && !control.wal_log_hints {
@@ -88,7 +99,7 @@ impl Postgres {
             // Of two opinions, the one that saves more.
             Verdict::Diverged(theirs) => Left { timeline: theirs.timeline, at: theirs.at.min(fork.at) },
         };
-        let saved = self.save_tail(&control, our_timeline, fork).await?;
+        let saved = self.save_tail(&control, (&ours, our_timeline), fork).await?;
         let kept = self.change(begin).await?;
         let finished = self.pg_rewind(&upstream, &[]).await?;
         if !finished.status.success() {
@@ -213,15 +224,24 @@ impl Postgres {
     async fn save_tail(
         &self,
         control: &ControlData,
-        timeline: u32,
+        (history, timeline): (&[Left], u32),
         fork: Left,
     ) -> Result<Diverged, PostgresError> {
         let at = self.inner.clock.now();
+        let mut to = control.checkpoint.max(control.min_recovery_end);
+        if !control.state.is_clean() {
+            // Where it ends is not known without recovery: so all there is.
+            let (data, bytes) = (self.inner.paths.data.clone(), control.wal_segment_bytes);
+            let segments = self.look(move |_| tail::segments(&data, bytes)).await?;
+            let ends = segments.iter().filter(|segment| segment.timeline == timeline);
+            to = ends.map(|segment| Lsn((segment.number + 1).saturating_mul(bytes) - 1)).fold(to, Lsn::max);
+        }
         let wanted = tail::Wanted {
             system_identifier: control.system_identifier,
             timeline,
+            history: history.to_vec(),
             fork,
-            to: control.checkpoint.max(control.min_recovery_end),
+            to,
             segment_bytes: control.wal_segment_bytes,
         };
         let copied = self.change(move |inner| tail::copy(inner, &wanted, at)).await?;
@@ -251,8 +271,11 @@ impl Postgres {
             ];
             let mut program = self.program("pg_waldump", "counting commits", args);
             program.timeout_ms = self.inner.settings.transfer_timeout_ms;
-            match report::commits(&run::run(program).await?.stdout) {
+            let finished = run::run(program).await?;
+            match report::commits(&finished.stdout) {
                 Some(count) => commits += count,
+                // It prints nothing at all where it finds none.
+                None if finished.status.success() && finished.stdout.trim().is_empty() => {}
                 None => return Ok(None),
             }
         }
@@ -264,9 +287,9 @@ fn impossible(reason: &str) -> Result<Rewound, PostgresError> {
     Ok(Rewound::Impossible { reason: reason.to_owned(), saved: None })
 }
 
-/// One that stopped as a replica: its log is the primary's as far as it goes.
-fn is_replica(files: &Files) -> bool {
-    files.control.state == ClusterState::InArchiveRecovery
+/// Its log is that of the primary it followed.
+fn was_replica(control: &ControlData) -> bool {
+    matches!(control.state, ClusterState::InArchiveRecovery | ClusterState::ShutDownInRecovery)
 }
 
 /// The user's own configuration files, which `pg_rewind` replaces by the primary's.

@@ -18,12 +18,30 @@ impl Secret {
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// What no file, variable or protocol on its way would change.
+    pub(super) fn check(&self, whose: &str) -> Result<(), PostgresError> {
+        if self.0.is_empty() || self.0.len() > 256 || self.0.chars().any(char::is_control) {
+            let what = format!("the password of {whose} must have 1 to 256 bytes and no control characters");
+            return Err(PostgresError::Config { what });
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// A role that clients log in as. Its password is no part of the settings: it is read when it is needed,
+/// by the primary alone, so that no instance stands still for want of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    /// Made if it is missing, and its own.
+    pub database: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +66,8 @@ pub struct Settings {
     pub parameters: BTreeMap<String, String>,
     /// Lines for `pg_hba.conf`, before those that were there.
     pub hba: Vec<String>,
+    /// Let in to their databases, where no line of `hba` is about that.
+    pub users: Vec<User>,
     /// What this instance is called in `synchronous_standby_names`: its region.
     pub application_name: String,
     pub locale: String,
@@ -84,6 +104,7 @@ impl Settings {
             replication_conninfo: BTreeMap::new(),
             parameters: BTreeMap::new(),
             hba: Vec::new(),
+            users: Vec::new(),
             application_name: application_name.into(),
             locale: "C.UTF-8".to_owned(),
             wal_keep_mib: 1024,
@@ -114,19 +135,15 @@ impl Settings {
         }
         standby_name(&self.application_name)?;
         for (what, name) in [("superuser", &self.superuser), ("replication user", &self.replication_user)] {
-            if name.is_empty() || name.len() > 63 || name.chars().any(|c| c.is_control() || c == '"') {
+            if !is_name(name) {
                 return wrong(format!("{what} {name:?} is not a name of a role"));
             }
         }
         if self.superuser == self.replication_user {
             return wrong("superuser and replication user must differ".to_owned());
         }
-        let password = self.replication_password.reveal();
-        if password.is_empty() || password.len() > 256 || password.chars().any(char::is_control) {
-            return wrong(
-                "the replication password must have 1 to 256 bytes and no control characters".to_owned(),
-            );
-        }
+        self.replication_password.check(&self.replication_user)?;
+        self.users.iter().try_for_each(|user| self.check_user(user))?;
         let texts = self.parameters.values().chain(self.hba.iter()).chain(self.listen_addresses.iter());
         if let Some(text) = texts.chain(self.replication_conninfo.values()).find(|t| has_control(t)) {
             return wrong(format!("{text:?} has a control character"));
@@ -153,6 +170,27 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// None of Regent's own roles: a client's password would open what they may do.
+    pub(super) fn check_user(&self, user: &User) -> Result<(), PostgresError> {
+        let User { name, database } = user;
+        let own = [&self.superuser, &self.replication_user];
+        let what = if !is_name(name) {
+            format!("user {name:?} is not a name of a role")
+        } else if own.contains(&name) {
+            format!("{name} is a role of Regent's own, and no client's")
+        } else if let Some(database) = database.as_ref().filter(|name| !is_name(name)) {
+            format!("{database:?} is not a name of a database")
+        } else {
+            return Ok(());
+        };
+        Err(PostgresError::Config { what })
+    }
+}
+
+/// Once it is quoted.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 63 && !name.chars().any(|c| c.is_control() || c == '"')
 }
 
 fn has_control(text: &str) -> bool {
@@ -210,16 +248,20 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_told() {
-        let cases: [fn(&mut Settings); 9] = [
-            |s| s.data_dir = "relative".into(),
-            |s| s.socket_dir = format!("/{}", "x".repeat(100)).into(),
-            |s| s.socket_dir = s.data_dir.join("run"),
-            |s| s.application_name = "*".into(),
-            |s| s.replication_password = Secret::new("two\nlines"),
-            |s| s.superuser = s.replication_user.clone(),
-            |s| drop(s.parameters.insert("Primary_ConnInfo".into(), String::new())),
-            |s| drop(s.parameters.insert("work_mem".into(), "1\nfsync = off".into())),
-            |s| s.hba.push("host all all all trust\nlocal all all trust".into()),
+        let user = |name: &str, database: &str| User { name: name.into(), database: Some(database.into()) };
+        let cases: [&dyn Fn(&mut Settings); 12] = [
+            &|s: &mut Settings| s.data_dir = "relative".into(),
+            &|s: &mut Settings| s.socket_dir = format!("/{}", "x".repeat(100)).into(),
+            &|s: &mut Settings| s.socket_dir = s.data_dir.join("run"),
+            &|s: &mut Settings| s.application_name = "*".into(),
+            &|s: &mut Settings| s.replication_password = Secret::new("two\nlines"),
+            &|s: &mut Settings| s.superuser = s.replication_user.clone(),
+            &|s: &mut Settings| drop(s.parameters.insert("Primary_ConnInfo".into(), String::new())),
+            &|s: &mut Settings| drop(s.parameters.insert("work_mem".into(), "1\nfsync = off".into())),
+            &|s: &mut Settings| s.hba.push("host all all all trust\nlocal all all trust".into()),
+            &|s: &mut Settings| s.users.push(user("postgres", "app")),
+            &|s: &mut Settings| s.users.push(user("app\" all trust #", "app")),
+            &|s: &mut Settings| s.users.push(user("app", "app\nhost")),
         ];
         for (at, spoil) in cases.iter().enumerate() {
             let mut settings = settings();

@@ -3,7 +3,8 @@
 
 use decision::lsn::Lsn;
 
-use super::config::{self, Upstream};
+use super::clone::upstream_of;
+use super::config::{self, Desired, Upstream};
 use super::error::{Class, PostgresError};
 use super::history::{self, Left};
 use super::run::{self, Finished};
@@ -73,6 +74,23 @@ impl Postgres {
                 Err(_) => Err(not_understood(upstream, "pg_control_checkpoint", &reply)),
             },
             None => Err(not_understood(upstream, "pg_control_checkpoint", &reply)),
+        }
+    }
+
+    /// Whether the primary still has, in its slot for this replica, what it needs to follow. The
+    /// replica itself finds out only in its log.
+    pub async fn check_upstream(&self, desired: &Desired) -> Result<(), PostgresError> {
+        let upstream = upstream_of(desired)?;
+        let Some(slot) = &upstream.slot else { return Ok(()) };
+        // `conninfo` has made sure that it needs no quoting.
+        self.conninfo_to(upstream)?;
+        let sql = format!("select wal_status from pg_replication_slots where slot_name = '{slot}'");
+        match self.ask(upstream, "dbname=postgres", &sql).await?.trim() {
+            "lost" => Err(PostgresError::WalRemoved {
+                what: format!("slot {slot} at {} is lost", upstream.server()),
+            }),
+            "" => Err(PostgresError::NotYet { what: format!("{} has no slot {slot}", upstream.server()) }),
+            _ => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@ mod control;
 mod observe;
 mod position;
 mod probe;
+mod users;
 
 use std::time::Duration;
 

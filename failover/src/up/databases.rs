@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use data_encoding::HEXLOWER;
 use decision::config::{Config, SecretSource};
+use decision::name::RegionName;
 use wire::host::Host;
 
 use super::layout::Layout;
@@ -48,6 +49,9 @@ pub fn localise(config: &mut Config, layout: &Layout) -> Vec<String> {
         }
         let file = |what: &str| SecretSource::File(secret(layout, name.as_str(), what).display().to_string());
         database.replication.password = Some(file("replication"));
+        for user in &mut database.users {
+            user.password = Some(file(&user.name));
+        }
         changes.push(format!("{name}: its database runs below {}", layout.databases.display()));
     }
     changes
@@ -66,8 +70,11 @@ pub fn prepare(config: &Config, host: &Host) -> Result<(), Failure> {
             make_folder(&parent, 0o755)?;
             own(&parent, &instance.os_user)?;
         }
-        if let Some(SecretSource::File(path)) = &database.replication.password {
-            make_secret(Path::new(path), host)?;
+        let of_users = database.users.iter().map(|user| &user.password);
+        for source in of_users.chain([&database.replication.password]).flatten() {
+            if let SecretSource::File(path) = source {
+                make_secret(Path::new(path), host)?;
+            }
         }
     }
     Ok(())
@@ -103,6 +110,31 @@ fn make_secret(path: &Path, host: &Host) -> Result<(), Failure> {
     let words: Vec<u8> = (0..4).flat_map(|_| host.random.next_u64().to_le_bytes()).collect();
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(HEXLOWER.encode(&words).as_bytes()).map_err(failed)
+}
+
+/// The instance of the first database in a region, for scripts.
+pub struct Found {
+    pub pid: i32,
+    pub port: u16,
+    /// As the first of its users, who has a database.
+    pub dsn: Option<String>,
+}
+
+pub fn find(config: &Config, region: &RegionName) -> Option<Found> {
+    let database = config.services.values().find_map(|service| service.database.as_ref())?;
+    let instance = database.instances.get(region)?;
+    // postmaster.pid: the first line is the process.
+    let text = fs::read_to_string(Path::new(&instance.data_dir).join("postmaster.pid")).ok()?;
+    let pid = text.lines().next()?.trim().parse().ok()?;
+    let dsn = database.users.iter().find_map(|user| {
+        let (name, SecretSource::File(path)) = (user.database.as_ref()?, user.password.as_ref()?) else {
+            return None;
+        };
+        let password = fs::read_to_string(path).ok()?;
+        let (user, password) = (&user.name, password.trim_end());
+        Some(format!("postgresql://{user}:{password}@{}:{}/{name}", instance.host, instance.port))
+    });
+    Some(Found { pid, port: instance.port, dsn })
 }
 
 /// Ends every instance below the data folder in order, and its guard. After the agents, which would

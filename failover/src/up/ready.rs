@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use decision::config::Config;
 use serde::Serialize;
 
+use super::databases;
 use super::layout::{Layout, RegionLayout};
 use super::processes::Process;
 
@@ -22,6 +23,7 @@ struct Region {
     agent: Option<Agent>,
     service: Option<Service>,
     dns: Option<Dns>,
+    postgres: Option<Postgres>,
     data_dir: String,
 }
 
@@ -43,6 +45,14 @@ struct Service {
     http: String,
 }
 
+/// The instance of the first database.
+#[derive(Serialize)]
+struct Postgres {
+    pid: i32,
+    port: u16,
+    dsn: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Dns {
     udp: String,
@@ -56,12 +66,15 @@ pub fn ready(config: &Config, layout: &Layout, processes: &[Process], primary: O
         .flat_map(|service| &service.dns)
         .map(|record| record.name.to_string())
         .next();
-    let regions =
-        layout.regions.iter().map(|region| (region.name.to_string(), of_region(region, processes))).collect();
+    let regions = layout
+        .regions
+        .iter()
+        .map(|region| (region.name.to_string(), of_region(config, region, processes)))
+        .collect();
     Ready { record, primary, regions }
 }
 
-fn of_region(region: &RegionLayout, processes: &[Process]) -> Region {
+fn of_region(config: &Config, region: &RegionLayout, processes: &[Process]) -> Region {
     let pid = |name: String| processes.iter().find(|process| process.name == name).map(|process| process.pid);
     let name = &region.name;
     let controller = region.controllers.first().and_then(|controller| {
@@ -78,7 +91,12 @@ fn of_region(region: &RegionLayout, processes: &[Process]) -> Region {
     let service = region
         .service
         .and_then(|http| Some(Service { pid: pid(service_name(name.as_str()))?, http: http.to_string() }));
-    Region { controller, agent, service, dns, data_dir: region.data_dir.display().to_string() }
+    let postgres = databases::find(config, name).map(|found| Postgres {
+        pid: found.pid,
+        port: found.port,
+        dsn: found.dsn,
+    });
+    Region { controller, agent, service, dns, postgres, data_dir: region.data_dir.display().to_string() }
 }
 
 pub fn controller_name(region: &str, member: u64) -> String {

@@ -139,6 +139,7 @@ fn a_change_of_a_database_is_told_by_its_key() {
         ("password_file: /etc/regent/replication.password", "password_env: REPLICATION"),
         ("max_connections: 200, jit: false", "max_connections: 300"),
         ("\"hostssl app app 2001:db8::/32 cert\"", "\"hostssl app app 2001:db8::/32 reject\""),
+        ("password_env: READER_PASSWORD", "password_env: READER, database: reports"),
         ("          priority: 200\n", ""),
         ("\"2001:db8::2\", nofailover: false", "\"2001:db8::3\", read_endpoint: \"[2001:db8::3]:1\""),
     ] {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use decision::database::InstanceReport;
+use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
+use decision::database::{InstanceReport, InstanceRole};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::name::{AgentId, ServiceName};
 use failover::postgres::Postgres;
@@ -16,6 +17,7 @@ use wire::host::Host;
 
 use super::Board;
 use super::controllers::Controllers;
+use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
 use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
@@ -54,10 +56,14 @@ pub(super) struct Keeper {
     not_streaming_since: Option<Instant>,
     told: Option<(InstanceReport, Instant)>,
     problem: Option<String>,
+    /// While it is primary.
+    prober: Option<Prober>,
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
     /// When the slots and roles of a primary were last seen to.
     pub(super) tended: Option<Instant>,
+    /// Why its users are not as wished yet; none: they are.
+    pub(super) users_wanting: Option<String>,
     board: Arc<Board>,
 }
 
@@ -100,8 +106,10 @@ impl Keeper {
             not_streaming_since: None,
             told: None,
             problem: None,
+            prober: None,
             must_clone: false,
             tended: None,
+            users_wanting: None,
             board,
         }
     }
@@ -172,7 +180,21 @@ impl Keeper {
         // S1: renewals reach the guard that counts, also after this process was started anew.
         self.lease.arm(armed.is_some().then(|| guard.clone()));
         let leased = self.lease.held(goal.epoch).is_some();
-        let look = see::look(&postgres, &mut self.connection, &status, &self.memory, leased).await;
+        let health = self.prober.as_ref().map(|prober| prober.health(goal.wished.lease.ttl));
+        let dead = match &health {
+            Some(Health::Dead { why }) => Some(why.clone()),
+            _ => None,
+        };
+        let mut look = see::look(&postgres, &mut self.connection, &status, &self.memory, leased, dead).await;
+        if let Some(Health::Held { why }) = health {
+            look.problem = look.problem.or(Some(why));
+        }
+        let is_primary = look.seen.process == Process::Primary && leased;
+        match (is_primary, &self.prober) {
+            (true, None) => self.prober = Some(Prober::start(postgres.clone())),
+            (false, Some(_)) if status.running.is_none() => self.prober = None,
+            _ => {}
+        }
         self.note(goal, &look);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
         if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
@@ -252,6 +274,8 @@ impl Keeper {
         self.log_file = log_file.into();
         let postgres = Postgres::open(settings, &self.host).await.map_err(|error| error.to_string())?;
         self.connection.drop();
+        // A primary that runs has to be brought to it, too.
+        self.tended = None;
         self.postgres = Some((goal.wished.clone(), postgres.clone()));
         Ok(postgres)
     }
@@ -327,7 +351,13 @@ impl Keeper {
             level: self.level,
             problem: look.problem.clone().or_else(|| self.problem.clone()),
         };
-        let report = report::report(&facts);
+        let mut report = report::report(&facts);
+        let was = self.told.as_ref().map(|(told, _)| told.role);
+        // A server too busy to be asked is what it was: the guard would have said that it ended.
+        let held = InstanceRole::Primary { epoch: goal.epoch };
+        if report.role == InstanceRole::Starting && look.seen.leased && was == Some(held) {
+            report.role = held;
+        }
         self.board.send_if_modified(|shown| {
             let is_new = shown.get(&self.service) != Some(&report);
             if is_new {

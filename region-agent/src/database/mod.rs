@@ -2,6 +2,7 @@
 //! by one task; the postmaster itself belongs to the guard, which outlives this process.
 
 mod controllers;
+mod health;
 mod keeper;
 mod lease;
 mod perform;
@@ -9,6 +10,7 @@ mod report;
 mod see;
 mod settings;
 mod tell;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

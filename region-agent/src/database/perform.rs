@@ -64,7 +64,7 @@ impl Keeper {
                 self.kill(guard).await?;
                 self.lease.want(None);
                 let last_known = look.observed.as_ref().and_then(see::position);
-                let (clean, why) = (*clean, (*why).to_owned());
+                let (clean, why) = (*clean, why.clone());
                 self.teller.release(Release { epoch: goal.epoch, clean, last_known, why });
                 // Until the goal says so.
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -312,6 +312,9 @@ impl Keeper {
             }
         }
         sql.retain_slots(&slots).await.map_err(say)?;
+        if is_primary {
+            self.tend_users(goal, postgres, is_first).await;
+        }
         self.tended = Some(Instant::now());
         Ok(())
     }

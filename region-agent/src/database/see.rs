@@ -60,6 +60,7 @@ pub(super) async fn look(
     status: &Status,
     memory: &Memory,
     leased: bool,
+    dead: Option<String>,
 ) -> Look {
     let ended = status.last.as_ref().zip(status.epoch).map(|(last, epoch)| Ended {
         epoch: Epoch(epoch),
@@ -69,11 +70,12 @@ pub(super) async fn look(
     let Some(running) = &status.running else {
         connection.drop();
         let (files, problem) = files(postgres).await;
-        return Look { seen: Seen { files, process: Process::None, leased, ended }, observed: None, problem };
+        let seen = Seen { files, process: Process::None, leased, ended, dead };
+        return Look { seen, observed: None, problem };
     };
     if running.phase != Phase::Up {
         connection.drop();
-        let seen = Seen { files: Files::Unseen, process: Process::Stopping, leased, ended };
+        let seen = Seen { files: Files::Unseen, process: Process::Stopping, leased, ended, dead };
         return Look { seen, observed: None, problem: None };
     }
     match connection.observe(postgres).await {
@@ -81,11 +83,15 @@ pub(super) async fn look(
             let system = observed.system_identifier.to_string();
             let files = Files::Present { system, standby: observed.in_recovery, clean: None };
             let process = process(&observed, memory);
-            Look { seen: Seen { files, process, leased, ended }, observed: Some(observed), problem: None }
+            Look {
+                seen: Seen { files, process, leased, ended, dead },
+                observed: Some(observed),
+                problem: None,
+            }
         }
         Err(error) => {
             let problem = is_for_a_person(&error).then(|| error.to_string());
-            let seen = Seen { files: Files::Unseen, process: Process::Starting, leased, ended };
+            let seen = Seen { files: Files::Unseen, process: Process::Starting, leased, ended, dead };
             Look { seen, observed: None, problem }
         }
     }

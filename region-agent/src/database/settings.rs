@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use decision::config::{Database, Mode, SecretSource};
 use decision::name::RegionName;
 use decision::plan::Epoch;
-use failover::postgres::{Desired, Role, Secret, Settings, SyncStandbys, Upstream, slot_name};
+use failover::postgres::{Desired, Role, Secret, Settings, SyncStandbys, Upstream, User, slot_name};
 
 /// Beside the data folder, because the agent's own need not be open to PostgreSQL's user.
 pub(super) fn socket_dir(data_dir: &Path) -> PathBuf {
@@ -18,7 +18,7 @@ pub(super) fn socket_dir(data_dir: &Path) -> PathBuf {
 /// What a person has to put right.
 pub(super) async fn of_instance(wished: &Database, region: &RegionName) -> Result<Settings, String> {
     let instance = wished.instances.get(region).ok_or("no instance is configured here")?;
-    let secret = password(wished.replication.password.as_ref()).await?;
+    let secret = password(wished.replication.password.as_ref(), "replication").await?;
     let data_dir = PathBuf::from(&instance.data_dir);
     let socket_dir = socket_dir(&data_dir);
     let mut settings = Settings::new(data_dir, socket_dir, region.as_str(), secret);
@@ -30,17 +30,23 @@ pub(super) async fn of_instance(wished: &Database, region: &RegionName) -> Resul
     settings.replication_user.clone_from(&wished.replication.user);
     settings.parameters.clone_from(&wished.settings);
     settings.hba.clone_from(&wished.hba);
+    settings.users = wished.users.iter().map(user).collect();
     Ok(settings)
 }
 
-async fn password(source: Option<&SecretSource>) -> Result<Secret, String> {
-    let source = source.ok_or("no password for replication is configured (password_file or password_env)")?;
+pub(super) fn user(wished: &decision::config::User) -> User {
+    User { name: wished.name.clone(), database: wished.database.clone() }
+}
+
+pub(super) async fn password(source: Option<&SecretSource>, whose: &str) -> Result<Secret, String> {
+    let source = source
+        .ok_or_else(|| format!("no password for {whose} is configured (password_file or password_env)"))?;
     let text = match source {
         SecretSource::File(path) => tokio::fs::read_to_string(path)
             .await
-            .map_err(|error| format!("cannot read the password for replication from {path}: {error}"))?,
+            .map_err(|error| format!("cannot read the password for {whose} from {path}: {error}"))?,
         SecretSource::Env(name) => std::env::var(name)
-            .map_err(|_| format!("the password for replication is not in the agent's environment: {name}"))?,
+            .map_err(|_| format!("the password for {whose} is not in the agent's environment: {name}"))?,
     };
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }

@@ -87,6 +87,14 @@ impl Agents for Service {
         });
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
     }
+
+    async fn renew(&self, _: Request<pb::RenewRequest>) -> Result<Response<pb::RenewReply>, Status> {
+        Err(Status::unavailable("this one knows no leases"))
+    }
+
+    async fn tell(&self, _: Request<pb::TellRequest>) -> Result<Response<pb::TellReply>, Status> {
+        Err(Status::unavailable("this one commits nothing"))
+    }
 }
 
 impl Controller {

@@ -1,5 +1,6 @@
 //! Connectors and listeners as values that are handed in.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,9 +11,26 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A stream of bytes both ways.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    fn as_any(&self) -> &dyn Any;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl dyn Io {
+    /// When dropped, the other side learns at once that it was cut off, which an orderly end would
+    /// not say. Where the stream is not TCP it ends as it would have.
+    pub fn reset_on_close(&self) {
+        if let Some(stream) = self.as_any().downcast_ref::<TcpStream>() {
+            // A stream that is broken already needs no reset.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
 
 pub type BoxIo = Box<dyn Io>;
 pub type BoxListener = Box<dyn Listener>;
@@ -92,6 +110,18 @@ mod tests {
         far.write_all(&got).await.unwrap();
         near.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"ping");
+    }
+
+    #[tokio::test]
+    async fn a_stream_can_be_cut_off() {
+        let mut listener = TcpNetwork.bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut near = TcpNetwork.connect(&address).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        far.reset_on_close();
+        drop(far);
+        let error = near.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]

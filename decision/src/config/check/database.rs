@@ -3,6 +3,7 @@
 mod instances;
 mod lease;
 mod settings;
+mod users;
 
 use super::{Finding, service_place};
 use crate::config::place::Place;
@@ -18,6 +19,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         loss(name, service, database, &at, found);
         lease::check(config, name, service, database, &at, found);
         roles(database, &at, found);
+        users::check(database, &at, found);
         instances::check(config, name, database, &at, found);
         settings::check(database, &at, found);
     }
@@ -285,15 +287,15 @@ mod tests {
     #[test]
     fn a_loss_shorter_than_the_lease() {
         expect(
-            of(|database| database.max_data_loss.time = Duration::from_millis(3_534)),
+            of(|database| database.max_data_loss.time = Duration::from_millis(4_243)),
             Error,
             "max_data_loss.time",
-            "max_data_loss allows 3534ms, but a primary that is cut off may take writes until its lease of 3.5s is \
-             surely over, after 3535ms: nobody could ever be promoted without a person",
+            "max_data_loss allows 4243ms, but a primary that is cut off may take writes until its lease of 4.2s is \
+             surely over, after 4244ms: nobody could ever be promoted without a person",
         );
         let mut config = with_database();
         let database = config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap();
-        database.max_data_loss.time = Duration::from_millis(3_535);
+        database.max_data_loss.time = Duration::from_millis(4_244);
         assert_eq!(super::super::check(&config), []);
     }
 
@@ -306,16 +308,16 @@ mod tests {
         let mut config = with_database();
         let service = config.services.get_mut(&"app".into()).unwrap();
         service.tier.rpo = Duration::from_secs(1);
-        service.database.as_mut().unwrap().max_data_loss.time = Duration::from_secs(4);
+        service.database.as_mut().unwrap().max_data_loss.time = Duration::from_secs(5);
         let found = super::super::check(&config);
         assert_eq!(found.len(), 1, "{found:#?}");
-        assert_eq!(found[0].fix, "write `mode: sync`, a shorter `lease_ttl`, or an `rpo` of 3535ms or more");
+        assert_eq!(found[0].fix, "write `mode: sync`, a shorter `lease_ttl`, or an `rpo` of 4244ms or more");
     }
 
     #[test]
     fn expiry_counts_the_drift_and_rounds_up() {
         let mut lease = Profile::Fast.lease();
-        assert_eq!(lease.expiry(), Duration::from_millis(556)); // 555.5
+        assert_eq!(lease.expiry(), Duration::from_millis(558)); // 555.5, and what was cut
         lease.ttl = Duration::from_millis(u64::MAX);
         assert_eq!(lease.expiry(), Duration::from_millis(u64::MAX), "no overflow");
     }

@@ -61,6 +61,7 @@ pub(super) fn with_database() -> Config {
         },
         settings: BTreeMap::new(),
         hba: Vec::new(),
+        users: Vec::new(),
     };
     config.services.get_mut(&"app".into()).expect("the service").database = Some(database);
     config

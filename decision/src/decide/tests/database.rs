@@ -83,7 +83,7 @@ fn an_agent_that_falls_silent_is_fenced_before_another_is_promoted() {
     let mut world = world(Mode::Async);
     world.silence("us");
     // `run_databases` asserts at every step that there are never two writers.
-    world.run_for(secs(4));
+    world.run_for(secs(5));
     assert_eq!(world.writers("app"), ["eu"]);
     assert_eq!(world.instance("app", "us").unwrap().role, InstanceRole::Stopped { clean: false });
 }
@@ -95,7 +95,7 @@ fn the_most_advanced_is_promoted_and_not_the_next_in_order() {
     world.write("app", "us", 4_096);
     world.run_for(secs(1));
     world.kill("us");
-    world.run_for(secs(4));
+    world.run_for(secs(5));
     assert_eq!(world.writers("app"), ["ap"]);
 }
 
@@ -259,7 +259,7 @@ fn a_new_leader_waits_for_leases_that_it_knows_nothing_of() {
     world.view.since = world.now;
     world.run_for(secs(3));
     assert_eq!(holder(&world), Some("us"));
-    world.run_for(secs(1));
+    world.run_for(secs(2));
     assert_eq!(world.writers("app"), ["eu"]);
 }
 

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use decision::config::check::Finding;
 use decision::config::place::Place;
 use decision::config::{
-    Config, Database, Engine, Instance, LeaseTimings, Login, MaxDataLoss, Mode, SecretSource, Tier,
+    Config, Database, Engine, Instance, LeaseTimings, Login, MaxDataLoss, Mode, SecretSource, Tier, User,
 };
 use decision::name::RegionName;
 
 use super::{by_region, checks, model};
+use crate::config::collection::Ordered;
 
 const LOSS_BYTES_DEFAULT: u64 = 16 << 20;
 const PORT_DEFAULT: u16 = 5432;
@@ -57,6 +58,7 @@ pub(super) fn convert(
         replication: replication(written.replication.unwrap_or_default(), &at.key("replication"), findings),
         settings: settings.into_iter().map(|(name, value)| (name, value.0)).collect(),
         hba: written.hba.unwrap_or_default(),
+        users: users(written.users.unwrap_or_default(), &at.key("users"), findings),
     }
 }
 
@@ -81,9 +83,34 @@ fn mode(written: &model::Database, at: &Place, findings: &mut Vec<Finding>) -> M
     }
 }
 
-/// Whether a password is needed at all, the pure check knows.
 fn replication(written: model::Replication, at: &Place, findings: &mut Vec<Finding>) -> Login {
-    let password = match (written.password_file, written.password_env) {
+    let user = written.user.unwrap_or_else(|| REPLICATION_DEFAULT.to_owned());
+    let password =
+        password(written.password_file, written.password_env, "REPLICATION_PASSWORD", at, findings);
+    Login { user, password }
+}
+
+fn users(written: Ordered<model::User>, at: &Place, findings: &mut Vec<Finding>) -> Vec<User> {
+    let convert = |(name, user): (String, model::User)| {
+        let at = at.key(&name);
+        let password = password(user.password_file, user.password_env, "APP_PASSWORD", &at, findings);
+        User { name, password, database: user.database }
+    };
+    let mut users: Vec<User> = written.0.into_iter().map(convert).collect();
+    // What differs in the order alone is no change.
+    users.sort_by(|a, b| a.name.cmp(&b.name));
+    users
+}
+
+/// Whether a password is needed at all, the pure check knows.
+fn password(
+    file: Option<String>,
+    variable: Option<String>,
+    example: &str,
+    at: &Place,
+    findings: &mut Vec<Finding>,
+) -> Option<SecretSource> {
+    match (file, variable) {
         (Some(_), Some(_)) => {
             findings.push(
                 Finding::error(
@@ -102,14 +129,15 @@ fn replication(written: model::Replication, at: &Place, findings: &mut Vec<Findi
                 findings.push(Finding::error(
                     at.key("password_env"),
                     "this is not the name of a variable of the agents' environment",
-                    "write for example `password_env: REPLICATION_PASSWORD`; the password itself never stands here",
+                    format!(
+                        "write for example `password_env: {example}`; the password itself never stands here"
+                    ),
                 ));
             }
             Some(SecretSource::Env(variable))
         }
         (None, None) => None,
-    };
-    Login { user: written.user.unwrap_or_else(|| REPLICATION_DEFAULT.to_owned()), password }
+    }
 }
 
 fn is_variable(name: &str) -> bool {

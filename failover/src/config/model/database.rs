@@ -37,6 +37,8 @@ pub(in crate::config) struct Database {
     pub(in crate::config) settings: Option<Ordered<Setting>>,
     /// Lines of pg_hba.conf, after those that Regent needs.
     pub(in crate::config) hba: Option<Vec<String>>,
+    /// Roles that clients log in as, by name.
+    pub(in crate::config) users: Option<Ordered<User>>,
     /// The data folder of every instance that names none of its own.
     pub(in crate::config) data_dir: Option<String>,
     /// Where the programs are, unless an instance says otherwise. Default: the newest that is found.
@@ -88,6 +90,18 @@ pub(in crate::config) struct Replication {
     pub(in crate::config) password_file: Option<String>,
     /// A variable of the agents' environment that holds the password.
     pub(in crate::config) password_env: Option<String>,
+}
+
+/// A role that clients log in as. The password itself never stands in this file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct User {
+    /// A file on the agents' machines that holds the password.
+    pub(in crate::config) password_file: Option<String>,
+    /// A variable of the agents' environment that holds the password.
+    pub(in crate::config) password_env: Option<String>,
+    /// A database of that name is made if it is missing, and is this role's own.
+    pub(in crate::config) database: Option<String>,
 }
 
 /// One copy of the database.

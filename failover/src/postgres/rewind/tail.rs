@@ -36,10 +36,12 @@ pub(super) fn segments(data: &Path, segment_bytes: u64) -> Result<Vec<Segment>, 
     Ok(found)
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub system_identifier: u64,
     pub timeline: u32,
+    /// Its ancestors.
+    pub history: Vec<Left>,
     pub fork: Left,
     pub to: Lsn,
     pub segment_bytes: u64,
@@ -49,14 +51,28 @@ pub(super) struct Wanted {
 pub(super) struct Partial {
     pub folder: PathBuf,
     wanted: Wanted,
-    timelines: Vec<u32>,
 }
 
 impl Partial {
-    /// What to look through for commits: one stretch a timeline.
+    /// What to look through for commits: of each timeline, what was written on it.
     pub fn stretches(&self) -> Vec<(u32, Lsn, Lsn)> {
-        let Wanted { fork, to, .. } = self.wanted;
-        self.timelines.iter().map(|timeline| (*timeline, fork.at, to)).collect()
+        self.wanted.stretches()
+    }
+}
+
+impl Wanted {
+    fn stretches(&self) -> Vec<(u32, Lsn, Lsn)> {
+        let newest = Left { timeline: self.timeline, at: self.to };
+        let mut from = self.fork.at;
+        let mut stretches = Vec::new();
+        for left in self.history.iter().chain([&newest]) {
+            let to = left.at.min(self.to);
+            if left.timeline >= self.fork.timeline && to > from {
+                stretches.push((left.timeline, from, to));
+                from = to;
+            }
+        }
+        stretches
     }
 }
 
@@ -104,15 +120,12 @@ pub(super) fn copy(inner: &Inner, wanted: &Wanted, at: Time) -> Result<Copied, P
     }
     let folder = all.join(paths::stamp(at));
     durable::folder(&folder, inner.owner)?;
-    let mut timelines = Vec::new();
     for segment in &segments {
         let Some(name) = segment.path.file_name() else { continue };
         copy_file(inner, &segment.path, &folder.join(name))?;
-        timelines.push(segment.timeline);
     }
-    timelines.dedup();
     durable::sync_parent(&folder.join(REPORT))?;
-    Ok(Copied::Now(Partial { folder, wanted: *wanted, timelines }))
+    Ok(Copied::Now(Partial { folder, wanted: wanted.clone() }))
 }
 
 /// A copy and not a link: `pg_rewind` writes into the segments.
@@ -130,7 +143,7 @@ fn copy_file(inner: &Inner, from: &Path, to: &Path) -> Result<(), PostgresError>
 }
 
 pub(super) fn seal(inner: &Inner, partial: Partial, commits: Option<u64>) -> Result<Diverged, PostgresError> {
-    let Partial { folder, wanted, .. } = partial;
+    let Partial { folder, wanted } = partial;
     let report = Diverged {
         system_identifier: wanted.system_identifier,
         timeline: wanted.timeline,
@@ -145,4 +158,28 @@ pub(super) fn seal(inner: &Inner, partial: Partial, commits: Option<u64>) -> Res
         .map_err(|error| PostgresError::io("writing", &path, &std::io::Error::other(error)))?;
     durable::write(&path, format!("{text}\n").as_bytes(), inner.owner)?;
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_timeline_is_looked_through_where_it_was_written() {
+        let left = |timeline, at| Left { timeline, at: Lsn(at) };
+        let mut wanted = Wanted {
+            system_identifier: 1,
+            timeline: 3,
+            history: vec![left(1, 100), left(2, 200)],
+            fork: left(1, 50),
+            to: Lsn(300),
+            segment_bytes: 16 << 20,
+        };
+        let stretch = |timeline, from, to| (timeline, Lsn(from), Lsn(to));
+        assert_eq!(wanted.stretches(), [stretch(1, 50, 100), stretch(2, 100, 200), stretch(3, 200, 300)]);
+        wanted.fork = left(2, 200);
+        assert_eq!(wanted.stretches(), [stretch(3, 200, 300)]);
+        wanted.to = Lsn(150);
+        assert_eq!(wanted.stretches(), []);
+    }
 }

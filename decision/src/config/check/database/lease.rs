@@ -200,9 +200,9 @@ mod tests {
 
     #[test]
     fn fencing_that_takes_half_the_lease() {
-        let message = "fence_budget is 1750ms, but less than half of a lease of 3.5s (as in profile balanced) may go to \
+        let message = "fence_budget is 2.1s, but less than half of a lease of 4.2s (as in profile balanced) may go to \
                        fencing";
-        expect(|database| database.lease.fence_budget = ms(1_750), Error, "fence_budget", message);
+        expect(|database| database.lease.fence_budget = ms(2_100), Error, "fence_budget", message);
         let message = "fence_budget is 500ms (as in profile balanced), but less than half of a lease of 1s may go to \
                        fencing";
         expect(|database| database.lease.ttl = ms(1_000), Error, "fence_budget", message);
@@ -210,16 +210,16 @@ mod tests {
 
     #[test]
     fn renewals_that_do_not_fit() {
-        let message = "a lease is renewed every 1001ms, but 3 renewals must fit into the 3s before it is fenced (3.5s less \
+        let message = "a lease is renewed every 1234ms, but 3 renewals must fit into the 3.7s before it is fenced (4.2s less \
                        500ms)";
         let change = |database: &mut Database| {
-            database.lease.renew_every = ms(1_001);
+            database.lease.renew_every = ms(1_234);
             database.failsafe = true;
         };
         expect(change, Error, "lease_renew_every", message);
         let mut config = with_database();
         change(database(&mut config));
-        database(&mut config).lease.renew_every = ms(1_000);
+        database(&mut config).lease.renew_every = ms(1_233);
         assert_eq!(super::super::super::check(&config), []);
     }
 
@@ -242,7 +242,7 @@ mod tests {
         config.services.get_mut(&"app".into()).unwrap().tier.rto = Duration::from_secs(20);
         database(&mut config).lease.ttl = ms(20_000);
         let message = "the objective of app cannot be met: its RTO is 20s, and nobody is promoted before the lease of a \
-                       lost primary is surely over, after 20.2s";
+                       lost primary is surely over, after 20202ms";
         assert_eq!(
             only(&config),
             (Warning, "services.app.database.lease_ttl".to_owned(), message.to_owned())

@@ -1,0 +1,77 @@
+//! Whether a primary can write, from what its probes found. A database that answers and does not
+//! write is not healthy; one that is merely full of connections, or waits for a replica, is not dead.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What one attempt to commit something came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    Written,
+    /// It does not write now, and another primary would not write either, or no better.
+    Held {
+        why: String,
+    },
+    /// It does not answer, or its disk does not.
+    Stalled {
+        why: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    Well,
+    /// For a person to look at; the lease goes on.
+    Held {
+        why: String,
+    },
+    /// Not for long enough yet.
+    Ailing,
+    /// It is ended, and the lease given back.
+    Dead {
+        why: String,
+    },
+}
+
+/// How long writes may hang before another is better: no shorter than the lease, so that a pause of
+/// the disk is not worse than a lost region.
+pub fn patience(lease_ttl: Duration) -> Duration {
+    lease_ttl.max(Duration::from_secs(2))
+}
+
+/// `stalled_for`: since the last probe that was not stalled.
+pub fn judge(last: &Probe, stalled_for: Duration, lease_ttl: Duration) -> Health {
+    match last {
+        Probe::Written => Health::Well,
+        Probe::Held { why } => Health::Held { why: why.clone() },
+        Probe::Stalled { .. } if stalled_for < patience(lease_ttl) => Health::Ailing,
+        Probe::Stalled { why } => {
+            Health::Dead { why: format!("it has not written for {} s: {why}", stalled_for.as_secs()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_hangs_and_hangs_on_is_dead() {
+        let ttl = Duration::from_millis(4_200);
+        let stalled = Probe::Stalled { why: "DataFileSync".into() };
+        let held = Probe::Held { why: "too many connections".into() };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(judge(&Probe::Written, Duration::ZERO, ttl), Health::Well);
+        assert!(matches!(judge(&held, hour, ttl), Health::Held { .. }));
+        assert_eq!(judge(&stalled, Duration::from_secs(4), ttl), Health::Ailing);
+        assert!(matches!(judge(&stalled, Duration::from_secs(5), ttl), Health::Dead { .. }));
+        let fast = Duration::from_millis(550);
+        assert_eq!(
+            judge(&stalled, Duration::from_secs(1), fast),
+            Health::Ailing,
+            "a checkpoint may take so long"
+        );
+    }
+}

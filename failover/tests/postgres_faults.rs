@@ -1,0 +1,395 @@
+//! The PostgreSQL actuator when something went wrong before, or goes wrong meanwhile.
+
+#![allow(clippy::unwrap_used)] // Also in what tests share.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica};
+use failover::postgres::{
+    Class, ClusterState, DataDir, Files, PostgresError, Rewound, SyncStandbys, WriteProbe, slot_name,
+};
+
+async fn files(instance: &Instance) -> Files {
+    match instance.postgres.observe_files(None).await.unwrap() {
+        DataDir::Present(files) => *files,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An old primary that crashed with writes of its own, and the new one.
+async fn parted() -> (Instance, Instance) {
+    let mut a = Instance::primary("region-a").await;
+    a.psql("create table t (v text); insert into t values ('1')").unwrap();
+    let b = Instance::replica("region-b", &a, 1).await;
+    let sql = b.sql().await;
+    sql.stop_receiving(&replica(2, None), PATIENCE).await.unwrap();
+    sql.final_position(PATIENCE).await.unwrap();
+    a.psql("insert into t select generate_series(1, 20000)::text").unwrap();
+    a.crash();
+    sql.promote().await.unwrap();
+    sql.wait_writable(PATIENCE).await.unwrap();
+    sql.apply(&primary(2), PATIENCE).await.unwrap();
+    sql.ensure_slot(&slot_name("region-a")).await.unwrap();
+    (a, b)
+}
+
+/// Cuts the rewind off after each of these times; wherever it was, what follows must recognise it.
+#[tokio::test]
+async fn postgres_a_rewind_cut_off_anywhere_goes_on_or_is_cloned() {
+    let (mut a, b) = parted().await;
+    let desired = replica(2, Some(b.upstream_for("region-a")));
+    let mut cut_ms = 20;
+    let done = loop {
+        assert!(cut_ms < 60_000, "it never came to its end");
+        match tokio::time::timeout(Duration::from_millis(cut_ms), a.postgres.rewind_from(&desired)).await {
+            Ok(Ok(rewound)) => break Some(rewound),
+            // A cut crash recovery leaves a process that is being ended.
+            Ok(Err(error)) if error.class() != Class::Reclone => {
+                assert_eq!(error.class(), Class::Refused, "{error}")
+            }
+            Ok(Err(error)) => {
+                println!("cut at the wrong moment: {error}");
+                break None;
+            }
+            Err(_) => println!("cut after {cut_ms} ms"),
+        }
+        cut_ms = cut_ms * 5 / 4;
+    };
+    match done {
+        Some(Rewound::Done(saved)) => assert_eq!(saved.commits, Some(1), "{saved:?}"),
+        Some(other) => panic!("{other:?}"),
+        None => {
+            let found = a.postgres.observe_files(None).await.unwrap();
+            assert!(matches!(found, DataDir::Broken { .. }), "{found:?}");
+        }
+    }
+    let saved = fs::read_dir(a.dir().join("data-diverged")).unwrap().count();
+    assert_eq!(saved, 1, "one tail is saved once");
+    if is_broken(&a).await {
+        a.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    }
+    a.start().await;
+    b.wait_streaming("region-a").await;
+    assert_eq!(a.psql("select count(*) from t").unwrap(), "1");
+}
+
+async fn is_broken(a: &Instance) -> bool {
+    matches!(a.postgres.observe_files(None).await.unwrap(), DataDir::Broken { .. })
+}
+
+#[tokio::test]
+async fn postgres_a_rewind_cut_off_while_it_writes_is_broken_and_cloned() {
+    let (mut a, b) = parted().await;
+    // As a crash leaves it in the midst of pg_rewind.
+    fs::write(a.dir().join("data.regent-rewind"), "\"rewinding\"\n").unwrap();
+    let found = a.postgres.observe_files(None).await.unwrap();
+    assert!(matches!(found, DataDir::Broken { .. }), "{found:?}");
+    let desired = replica(2, Some(b.upstream_for("region-a")));
+    let error = a.postgres.rewind_from(&desired).await.unwrap_err();
+    assert_eq!(error.class(), Class::Reclone, "{error}");
+    let cloned = a.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    assert!(cloned.aside.unwrap().join("PG_VERSION").exists());
+    a.start().await;
+    b.wait_streaming("region-a").await;
+}
+
+#[tokio::test]
+async fn postgres_a_clone_that_was_whole_is_not_made_twice() {
+    let (a, b) = parted().await;
+    drop(a);
+    let mut c = Instance::new("region-c").await;
+    let sql = b.sql().await;
+    sql.ensure_slot(&slot_name("region-c")).await.unwrap();
+    let desired = replica(2, Some(b.upstream_for("region-c")));
+    c.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    // As a crash leaves it between the last two renames.
+    let id = files(&c).await.control.system_identifier;
+    fs::rename(c.data(), c.dir().join("data.regent-new")).unwrap();
+    fs::write(c.dir().join("data.regent-cloned"), id.to_string()).unwrap();
+    let mut copied = false;
+    c.postgres.clone_from(&desired, |_| copied = true).await.unwrap();
+    assert!(!copied, "it was copied again");
+    c.start().await;
+    b.wait_streaming("region-c").await;
+    assert_eq!(c.sql().await.observe().await.unwrap().timeline, 2);
+}
+
+#[tokio::test]
+async fn postgres_a_replica_that_crashed_is_not_recovered_by_force() {
+    let mut a = Instance::primary("region-a").await;
+    let mut b = Instance::replica("region-b", &a, 1).await;
+    let c = Instance::replica("region-c", &a, 1).await;
+    b.crash();
+    assert_eq!(files(&b).await.control.state, ClusterState::InArchiveRecovery);
+    a.stop().await;
+    let sql = c.sql().await;
+    sql.promote().await.unwrap();
+    sql.wait_writable(PATIENCE).await.unwrap();
+    sql.apply(&primary(2), PATIENCE).await.unwrap();
+    sql.ensure_slot(&slot_name("region-b")).await.unwrap();
+    let desired = replica(2, Some(c.upstream_for("region-b")));
+    assert_eq!(b.postgres.rewind_from(&desired).await.unwrap(), Rewound::StartFirst);
+    b.start().await;
+    c.wait_streaming("region-b").await;
+    let sql = b.sql().await;
+    eventually("the new timeline", async || sql.observe().await.unwrap().timeline == 2).await;
+}
+
+#[tokio::test]
+async fn postgres_a_slot_that_lost_its_log_means_clone_again() {
+    let mut a = Instance::with("region-a", |settings| {
+        settings.wal_keep_mib = 0;
+        settings.slot_wal_keep_mib = 16;
+        settings.parameters.insert("max_wal_size".into(), "32MB".into());
+        settings.parameters.insert("min_wal_size".into(), "32MB".into());
+    })
+    .await;
+    a.postgres.create(&primary(1)).await.unwrap();
+    a.start().await;
+    let sql = a.sql().await;
+    sql.ensure_roles().await.unwrap();
+    let mut b = Instance::replica("region-b", &a, 1).await;
+    b.stop().await;
+    a.psql("create table t (v text)").unwrap();
+    eventually("the slot is lost", async || {
+        a.psql(
+            "insert into t select repeat('x', 1000) from generate_series(1, 20000); select pg_switch_wal()",
+        )
+        .unwrap();
+        sql.checkpoint(PATIENCE).await.unwrap();
+        let slots = sql.observe().await.unwrap().slots;
+        slots.iter().any(|slot| slot.name == "regent_region_b" && slot.is_lost())
+    })
+    .await;
+    let desired = replica(1, Some(a.upstream_for("region-b")));
+    let error = b.postgres.check_upstream(&desired).await.unwrap_err();
+    assert!(matches!(error, PostgresError::WalRemoved { .. }), "{error}");
+    assert_eq!(error.class(), Class::Reclone);
+    sql.drop_slot("regent_region_b").await.unwrap();
+    let error = b.postgres.check_upstream(&desired).await.unwrap_err();
+    assert_eq!(error.class(), Class::Retry, "{error}");
+    sql.ensure_slot("regent_region_b").await.unwrap();
+    b.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    b.postgres.check_upstream(&desired).await.unwrap();
+    b.start().await;
+    a.wait_streaming("region-b").await;
+}
+
+#[tokio::test]
+async fn postgres_a_replica_that_is_ahead_of_the_new_primary_is_rewound() {
+    let mut a = Instance::primary("region-a").await;
+    a.psql("create table t (v text)").unwrap();
+    let mut b = Instance::replica("region-b", &a, 1).await;
+    let c = Instance::replica("region-c", &a, 1).await;
+    let sql = c.sql().await;
+    sql.stop_receiving(&replica(1, None), PATIENCE).await.unwrap();
+    a.psql("insert into t values ('ahead')").unwrap();
+    eventually("the row", async || b.psql("select v from t").is_ok_and(|v| v == "ahead")).await;
+    a.crash();
+    sql.promote().await.unwrap();
+    sql.wait_writable(PATIENCE).await.unwrap();
+    sql.apply(&primary(2), PATIENCE).await.unwrap();
+    sql.ensure_slot(&slot_name("region-b")).await.unwrap();
+    b.stop().await;
+    assert_eq!(files(&b).await.control.state, ClusterState::ShutDownInRecovery);
+    let desired = replica(2, Some(c.upstream_for("region-b")));
+    let rewound = b.postgres.rewind_from(&desired).await.unwrap();
+    let Rewound::Done(saved) = rewound else { panic!("{rewound:?}") };
+    assert_eq!(saved.commits, Some(1), "{saved:?}");
+    b.start().await;
+    c.wait_streaming("region-b").await;
+    eventually("the row is gone", async || b.psql("select count(*) from t").is_ok_and(|n| n == "0")).await;
+}
+
+/// A promotion that nobody heard of, and another from the same position: one number, two logs.
+#[tokio::test]
+async fn postgres_two_promotions_to_one_timeline_are_told_apart() {
+    let mut a = Instance::primary("region-a").await;
+    a.psql("create table t (v text)").unwrap();
+    let mut b = Instance::replica("region-b", &a, 1).await;
+    let c = Instance::replica("region-c", &a, 1).await;
+    a.stop().await;
+    for (instance, row) in [(&b, "b"), (&c, "c")] {
+        let sql = instance.sql().await;
+        sql.promote().await.unwrap();
+        sql.wait_writable(PATIENCE).await.unwrap();
+        sql.apply(&primary(2), PATIENCE).await.unwrap();
+        instance.psql(&format!("insert into t values ('{row}')")).unwrap();
+        assert_eq!(sql.observe().await.unwrap().timeline, 2);
+    }
+    b.crash();
+    c.sql().await.ensure_slot(&slot_name("region-b")).await.unwrap();
+    let desired = replica(3, Some(c.upstream_for("region-b")));
+    let rewound = b.postgres.rewind_from(&desired).await.unwrap();
+    let Rewound::Impossible { saved: Some(saved), .. } = rewound else { panic!("{rewound:?}") };
+    assert_eq!((saved.timeline, saved.commits), (2, Some(1)), "{saved:?}");
+    b.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    b.start().await;
+    c.wait_streaming("region-b").await;
+    eventually("the other row", async || b.psql("select v from t").is_ok_and(|v| v == "c")).await;
+}
+
+#[tokio::test]
+async fn postgres_a_plain_data_folder_is_adopted() {
+    let mut a = Instance::primary("region-a").await;
+    a.stop().await;
+    // As initdb and a person left it: nothing of Regent's, settings that would win over ours.
+    fs::remove_file(a.data().join("regent.conf")).unwrap();
+    let main = fs::read_to_string(a.data().join("postgresql.conf")).unwrap();
+    let plain = main.replace("include_if_exists = 'regent.conf'\n", "work_mem = '5MB'\nport = 1\n");
+    fs::write(a.data().join("postgresql.conf"), plain).unwrap();
+    let hba = "# mine\nlocal all all peer\n";
+    fs::write(a.data().join("pg_hba.conf"), hba).unwrap();
+    let auto = "primary_conninfo = 'host=elsewhere'\nmaintenance_work_mem = '7MB'\n\
+                recovery_target_lsn = '0/1'\nsynchronous_standby_names = '*'\n";
+    fs::write(a.data().join("postgresql.auto.conf"), auto).unwrap();
+    assert_eq!(files(&a).await.epoch, None);
+
+    a.postgres.adopt(&primary(3)).await.unwrap();
+    a.postgres.adopt(&primary(3)).await.unwrap();
+    a.start().await;
+    let shown =
+        a.psql("select current_setting('work_mem'), current_setting('maintenance_work_mem')").unwrap();
+    assert_eq!(shown, "5MB|7MB");
+    let seen = a.sql().await.observe().await.unwrap();
+    assert_eq!((seen.synchronous_standby_names.as_str(), seen.epoch), ("", Some(3)));
+    let kept = fs::read_to_string(a.data().join("postgresql.auto.conf.before-regent")).unwrap();
+    assert_eq!(kept, auto);
+    assert!(fs::read_to_string(a.data().join("pg_hba.conf")).unwrap().ends_with(hba));
+    let running = a.postgres.adopt(&primary(3)).await.unwrap_err();
+    assert_eq!(running.class(), Class::Refused, "{running}");
+    a.stop().await;
+    // A replica is not made a primary by writing so.
+    fs::write(a.data().join("standby.signal"), "").unwrap();
+    assert_eq!(a.postgres.adopt(&primary(3)).await.unwrap_err().class(), Class::Refused);
+    fs::remove_file(a.data().join("standby.signal")).unwrap();
+    fs::remove_file(a.data().join("postgresql.conf")).unwrap();
+    let error = a.postgres.adopt(&primary(3)).await.unwrap_err();
+    assert!(error.to_string().contains("/etc/postgresql"), "{error}");
+}
+
+/// How long it may take is for the guard to know: it has a lease to keep.
+#[tokio::test]
+async fn postgres_a_hung_replica_holds_a_fast_shutdown_until_it_is_given_up() {
+    let mut a = Instance::primary("region-a").await;
+    let b = Instance::replica("region-b", &a, 1).await;
+    let pid = b.psql("select pid from pg_stat_activity where backend_type = 'walreceiver'").unwrap();
+    let receiver = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+    nix::sys::signal::kill(receiver, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let began = std::time::Instant::now();
+    a.stop().await;
+    println!("fast shutdown with a hung replica: {:?}", began.elapsed());
+    nix::sys::signal::kill(receiver, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert_eq!(files(&a).await.control.state, ClusterState::ShutDown);
+}
+
+#[tokio::test]
+async fn postgres_clients_are_ended_and_regent_stays() {
+    let a = Instance::primary("region-a").await;
+    let sql = a.sql().await;
+    let settings = a.postgres.settings();
+    let mut client = Command::new(a.postgres.bin_dir().join("psql"));
+    client.args(["-X", "-U", "postgres", "-d", "postgres", "-c", "select pg_sleep(600)", "-h"]);
+    client.arg(&settings.socket_dir).args(["-p", &settings.port.to_string()]);
+    let mut client = client.stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually("its session is ended", async || sql.terminate_backends().await.unwrap() == 1).await;
+    assert!(!client.wait().unwrap().success());
+    sql.checkpoint(PATIENCE).await.unwrap();
+    assert!(!sql.is_closed());
+}
+
+/// A file system that can be full without harm to others. Ended with `umount` when dropped.
+struct SmallDisk<'a>(&'a Path);
+
+impl SmallDisk<'_> {
+    fn mount(at: &Path, mib: u32) -> Option<SmallDisk<'_>> {
+        fs::create_dir_all(at).unwrap();
+        let size = format!("size={mib}m,mode=0711");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(SmallDisk(at))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn postgres_a_full_disk_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    let at = dir.path().join("disk");
+    let Some(disk) = SmallDisk::mount(&at, 160) else {
+        eprintln!("SKIPPED: a small file system can be mounted by root only");
+        return;
+    };
+    let small = |settings: &mut failover::postgres::Settings| {
+        settings.data_dir = at.join("data");
+        settings.parameters.insert("max_wal_size".into(), "32MB".into());
+        settings.parameters.insert("min_wal_size".into(), "32MB".into());
+        settings.wal_keep_mib = 0;
+    };
+    // No room for a copy: told before anything is copied.
+    let a = Instance::primary("region-a").await;
+    let b = Instance::with("region-b", small).await;
+    let upstream = failover::postgres::Upstream { slot: None, ..a.upstream_for("region-b") };
+    let error = b.postgres.clone_from(&replica(1, Some(upstream)), |_| {}).await.unwrap_err();
+    assert!(matches!(error, PostgresError::DiskFull { .. }), "{error}");
+    assert_eq!(error.class(), Class::Person);
+    assert_eq!(b.postgres.observe_files(None).await.unwrap(), DataDir::Absent);
+    drop(b);
+
+    let mut c = Instance::with("region-c", small).await;
+    c.postgres.create(&primary(1)).await.unwrap();
+    c.start().await;
+    assert!(c.postgres.write_probe(PATIENCE).await.is_written());
+    let filler = at.join("filler");
+    let free = files(&c).await.free_bytes;
+    fs::write(&filler, vec![0; usize::try_from(free - (4 << 20)).unwrap()]).unwrap();
+    let full =
+        c.psql("create table t as select repeat('x', 1000) from generate_series(1, 20000)").unwrap_err();
+    assert!(full.contains("No space left") || full.contains("closed the connection"), "{full}");
+    assert!(files(&c).await.free_bytes < 16 << 20);
+    let desired = primary(2);
+    fs::write(at.join("rest"), vec![0; 8 << 20]).unwrap_err();
+    let error = c.postgres.write_config(&desired).await.unwrap_err();
+    assert!(matches!(error, PostgresError::DiskFull { .. }), "{error}");
+    fs::remove_file(at.join("rest")).unwrap();
+    fs::remove_file(&filler).unwrap();
+    c.postgres.write_config(&desired).await.unwrap();
+    eventually("writes again", async || {
+        if c.sql_if_any().await.is_none() {
+            c.crash();
+            c.start().await;
+        }
+        c.postgres.write_probe(PATIENCE).await.is_written()
+    })
+    .await;
+    drop(c);
+    drop(disk);
+}
+
+#[tokio::test]
+async fn postgres_a_promoted_replica_waits_for_its_standbys_from_the_first_commit() {
+    let mut a = Instance::primary("region-a").await;
+    let b = Instance::replica("region-b", &a, 1).await;
+    let sync = SyncStandbys::First { count: 1, names: vec!["region-a".into()] };
+    let sql = b.sql().await;
+    let ready = failover::postgres::Desired { sync, ..replica(1, Some(a.upstream_for("region-b"))) };
+    sql.apply(&ready, PATIENCE).await.unwrap();
+    a.stop().await;
+    sql.promote().await.unwrap();
+    sql.wait_writable(PATIENCE).await.unwrap();
+    let probe = b.postgres.write_probe(Duration::from_secs(2)).await;
+    assert_eq!(probe, WriteProbe::WaitingForStandby);
+    sql.ensure_slot(&slot_name("region-a")).await.unwrap();
+    let desired = replica(2, Some(b.upstream_for("region-a")));
+    assert_eq!(a.postgres.rewind_from(&desired).await.unwrap(), Rewound::NotNeeded);
+    a.start().await;
+    eventually("a commit on both", async || b.postgres.write_probe(PATIENCE).await.is_written()).await;
+}
