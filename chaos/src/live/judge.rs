@@ -129,6 +129,9 @@ fn overlaps(judgement: &mut Judgement, attempts: &[Attempt], eras: &BTreeMap<&Er
         for (older_era, older) in &in_order[..n] {
             let overlap = ms(older.last) - ms(newer.first);
             judgement.overlap_ms = Some(judgement.overlap_ms.map_or(overlap, |most| most.max(overlap)));
+            if overlap <= 0.0 {
+                continue;
+            }
             let is_late = |attempt: &&Attempt| {
                 attempt.era() == Some(older_era) && latest(attempt).is_some_and(|at| at > newer.first)
             };

@@ -1,6 +1,9 @@
 //! One fault, from health to health, with everybody writing meanwhile.
 
 mod fault;
+mod long;
+mod quorum;
+mod random;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,10 +15,15 @@ use serde::Serialize;
 use super::client::{Load, Through};
 use super::clock::{ms, now_ns};
 use super::cluster::Cluster;
+use super::faults::Kind;
 use super::judge::{Judgement, era_at, judge};
+use super::options::REGIONS;
 use super::record::{Attempt, Era, Who};
 
 pub use fault::Fault;
+pub use long::Long;
+pub use quorum::WithoutQuorum;
+pub use random::{Random, Wound};
 
 /// After health, for whoever waits to take over to have said so.
 const REST: Duration = Duration::from_secs(2);
@@ -34,6 +42,8 @@ pub struct Run {
     pub to: &'static str,
     /// Whether the controllers' leader was in the region that failed.
     pub with_leader: bool,
+    /// A planned move that was refused or not heard is none.
+    pub has_begun: bool,
     pub judged: Judgement,
     /// From the end of the fault until the old primary streams again; none if it stayed the primary.
     pub back_ms: Option<f64>,
@@ -56,6 +66,25 @@ impl<'a> Runner<'a> {
 
     /// `with_leader`: whether the controllers' leader is to be in the primary's region; as it is, if none.
     pub fn run(&mut self, fault: Fault, with_leader: Option<bool>) -> anyhow::Result<Run> {
+        self.run_beside(fault, with_leader, |_| Ok(()))
+    }
+
+    /// The same, and so long after the fault the leader of the controllers is killed.
+    pub fn run_and_kill_leader(&mut self, fault: Fault, after: Duration) -> anyhow::Result<Run> {
+        self.run_beside(fault, Some(false), |cluster| {
+            let leader = cluster.leader()?;
+            std::thread::sleep(after);
+            cluster.kill(leader, Kind::Controller)
+        })
+    }
+
+    /// `beside` begins with the fault.
+    fn run_beside(
+        &mut self,
+        fault: Fault,
+        with_leader: Option<bool>,
+        beside: impl FnOnce(&Cluster) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<Run> {
         let cluster = self.cluster;
         let from = cluster.wait_healthy().context("before the fault")?;
         if let Some(with_leader) = with_leader {
@@ -68,12 +97,19 @@ impl<'a> Runner<'a> {
         let before = load.book.so_far(|attempts| era_at(attempts, now_ns()).cloned());
         let before = before.context("nobody writes")?;
         let fault_ns = now_ns();
-        fault.begin(cluster, from)?;
-        let recovered = steady(&load, Some(&before));
+        let begun = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| beside(cluster));
+            let begun = fault.begin(cluster, from);
+            beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(begun)
+        });
+        // A wish may be lost with the leader that was asked.
+        let has_begun = begun.is_ok();
+        let recovered = begun.and_then(|()| steady(&load, Some(&before)));
         // Long enough to see what an old primary still does.
         std::thread::sleep(fault.lasts(&cluster.options));
         let ended_ns = now_ns();
         fault.end(cluster, from)?;
+        REGIONS.into_iter().try_for_each(|region| cluster.restart(region))?;
         let back_ms = back(cluster, from)?.map(|back_ns| match fault.ends_by_itself() {
             true => ms(back_ns) - ms(fault_ns),
             false => ms(back_ns) - ms(ended_ns),
@@ -91,7 +127,7 @@ impl<'a> Runner<'a> {
         if let Err(error) = recovered {
             eprintln!("  {fault:?} in {from}: {error:#}");
         }
-        Ok(Run { fault, from, to, with_leader, judged, back_ms, evidence })
+        Ok(Run { fault, from, to, with_leader, has_begun, judged, back_ms, evidence })
     }
 
     fn write(&self, attempts: &[Attempt], fault_ns: u64, rows: &BTreeSet<i64>) -> anyhow::Result<PathBuf> {
@@ -116,13 +152,13 @@ impl Cluster {
         if is_right {
             return Ok(());
         }
-        let other = super::options::REGIONS.into_iter().find(|region| (*region == primary) == there);
+        let other = REGIONS.into_iter().find(|region| (*region == primary) == there);
         self.lead_from(other.context("there are three regions")?)
     }
 }
 
 /// Until the client is acknowledged again and again; by others than `before`, if that is given.
-fn steady(load: &Load, before: Option<&Era>) -> anyhow::Result<()> {
+pub(super) fn steady(load: &Load, before: Option<&Era>) -> anyhow::Result<()> {
     let began = Instant::now();
     let is_wanted = |attempt: &&Attempt| {
         attempt.who == Who::Client && attempt.era().is_some_and(|era| Some(era) != before)

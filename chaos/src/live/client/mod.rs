@@ -6,6 +6,7 @@ mod lane;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Config;
@@ -28,6 +29,13 @@ pub enum Through {
     Direct,
     /// The agent of a region relays.
     Relay(&'static str),
+}
+
+impl Through {
+    pub fn relay(region: &str) -> anyhow::Result<Through> {
+        let found = REGIONS.into_iter().find(|known| *known == region);
+        found.map(Through::Relay).with_context(|| format!("there is no region {region}"))
+    }
 }
 
 /// Runs until it is finished or dropped.
