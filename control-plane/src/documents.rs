@@ -16,6 +16,8 @@ use crate::http::Backend;
 use crate::view;
 
 const READ_WITHIN: Duration = Duration::from_secs(5);
+/// For the leader's part of a status.
+const LEASES_WITHIN: Duration = Duration::from_secs(1);
 const INTENT_WITHIN: Duration = Duration::from_secs(15);
 /// Entries of the journal in one answer.
 const JOURNAL_PAGE_MAX: usize = 1_000;
@@ -59,7 +61,7 @@ impl From<SubmitError> for ApiError {
 /// Answers a question from a state confirmed with a majority (S7); with `stale_ok` from this
 /// controller's own, if a majority cannot be had, and says so.
 pub async fn answer(controller: &Controller, query: Query, stale_ok: bool) -> Result<Answer, ApiError> {
-    if matches!(query, Query::IfLost { .. } | Query::Explain { .. }) {
+    if matches!(query, Query::IfLost { .. } | Query::Explain { .. } | Query::Leases) {
         return from_leader(controller, query).await;
     }
     let (state, stale) = match controller.linearizable(READ_WITHIN).await {
@@ -67,7 +69,10 @@ pub async fn answer(controller: &Controller, query: Query, stale_ok: bool) -> Re
         Err(_) if stale_ok => (controller.state(), true),
         Err(error) => return Err(ApiError::Unavailable(error.to_string())),
     };
-    let json = document(controller, &state, &query)?;
+    let json = match query {
+        Query::Status => json(&status(controller, &state, stale).await)?,
+        query => document(controller, &state, &query)?,
+    };
     Ok(answered(controller, &state, json, stale))
 }
 
@@ -76,12 +81,27 @@ async fn from_leader(controller: &Controller, query: Query) -> Result<Answer, Ap
     let json = match answer {
         ForwardAnswer::IfLost { what_if } => json(&what_if)?,
         ForwardAnswer::Explanation { explanation } => json(&explanation)?,
+        ForwardAnswer::Leases { leases } => json(&leases)?,
         ForwardAnswer::Refused { refusal } => return Err(refused(refusal)),
         ForwardAnswer::Outcome { .. } | ForwardAnswer::Intent { .. } => {
             return Err(ApiError::Unknown("the leader answered something else".into()));
         }
     };
     Ok(answered(controller, &controller.state(), json, false))
+}
+
+/// What only the leader's memory has of it is asked there, and left out if it does not answer at once.
+async fn status(controller: &Controller, state: &State, stale: bool) -> wire::api::Status {
+    let mut status = view::status(state, &membership(controller));
+    if !stale && status.services.iter().any(|service| service.database.is_some()) {
+        let ask = Forwarded::Query { query: Query::Leases };
+        if let Ok(ForwardAnswer::Leases { leases }) =
+            controller.ask_leader(ask, "controller", LEASES_WITHIN).await
+        {
+            view::show_leases(&mut status, &leases);
+        }
+    }
+    status
 }
 
 fn document(controller: &Controller, state: &State, query: &Query) -> Result<Vec<u8>, ApiError> {
@@ -104,7 +124,7 @@ fn document(controller: &Controller, state: &State, query: &Query) -> Result<Vec
             config: state.config.as_deref().cloned(),
         }),
         Query::Incidents => json(&state.incidents),
-        Query::IfLost { .. } | Query::Explain { .. } => {
+        Query::IfLost { .. } | Query::Explain { .. } | Query::Leases => {
             Err(ApiError::Invalid("only the leader can tell".into()))
         }
     }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use decision::command::{Command, Outcome, Refusal};
 use decision::config::check::contradictions;
 use decision::decide::{self, decide};
+use decision::explain::Rejected;
 use decision::name::RegionName;
 use decision::plan::Plan;
 use wire::api::{ForwardAnswer, Forwarded, Intent, IntentReply, Query};
 
 use crate::controller::{Attempt, Controller};
 use crate::raft::{Member, MembersError};
+use crate::view;
 
 /// Executed here, by the leader.
 pub async fn forwarded(
@@ -34,15 +36,15 @@ pub async fn forwarded(
 
 /// Questions whose answer needs the leader's memory.
 fn query(controller: &Controller, query: Query) -> Result<ForwardAnswer, Attempt> {
-    let (view, now) = controller.heard.view().ok_or(Attempt::NotLeader)?;
+    let (heard, now) = controller.heard.view().ok_or(Attempt::NotLeader)?;
     let state = controller.state();
     match query {
-        Query::IfLost { region } => Ok(match decide::if_lost(&state, &view, now, &region) {
+        Query::IfLost { region } => Ok(match decide::if_lost(&state, &heard, now, &region) {
             Ok(what_if) => ForwardAnswer::IfLost { what_if: Box::new(what_if) },
             Err(refusal) => ForwardAnswer::Refused { refusal },
         }),
         Query::Explain { service } => {
-            let found = decide(&state, &view, now).explanations.remove(&service);
+            let found = decide(&state, &heard, now).explanations.remove(&service);
             Ok(match found {
                 Some(explanation) => ForwardAnswer::Explanation { explanation },
                 None => ForwardAnswer::Refused {
@@ -50,6 +52,7 @@ fn query(controller: &Controller, query: Query) -> Result<ForwardAnswer, Attempt
                 },
             })
         }
+        Query::Leases => Ok(ForwardAnswer::Leases { leases: view::leases(&state, &heard, now) }),
         query => Err(Attempt::Failed(format!("any controller answers {query:?}"))),
     }
 }
@@ -66,11 +69,21 @@ async fn intent(
         Intent::SetConfig { parent_generation, config } => Command::SetConfig { parent_generation, config },
         Intent::Switchover { service, to, reason, dry_run } => {
             let plan = decide::switchover(&state, now, &service, to.as_ref(), reason);
-            return open(controller, plan, dry_run, by, within).await;
+            let rejected = || decide::movable(&state, now, &service);
+            return open(controller, plan, dry_run.then(rejected), by, within).await;
         }
         Intent::Failback { service, reason, dry_run } => {
             let plan = decide::failback(&state, now, &service, reason);
-            return open(controller, plan, dry_run, by, within).await;
+            return open(controller, plan, dry_run.then(Vec::new), by, within).await;
+        }
+        Intent::Failover { service, to, allow_data_loss, reason, dry_run } => {
+            let plan = decide::force(&state, now, &service, to.as_ref(), allow_data_loss, reason);
+            let rejected = || decide::forceable(&state, now, &service);
+            return open(controller, plan, dry_run.then(rejected), by, within).await;
+        }
+        Intent::Reinit { service, region } => {
+            // No entry of the log has had it, nor will an earlier wish.
+            Command::Reinit { service, region, number: state.index + 1 }
         }
         Intent::Approve { plan } => Command::Approve { plan },
         Intent::Cancel { plan, why } => Command::Cancel { plan, why },
@@ -88,7 +101,7 @@ async fn intent(
         }
         Intent::TransferLeadership { .. } => {
             return Ok(match controller.node.hand_over(within).await {
-                Some(_) => IntentReply::Done { outcome: Outcome::Unchanged, plan: None },
+                Some(_) => done(Outcome::Unchanged, None),
                 None => not_allowed("no other member took leadership".into()),
             });
         }
@@ -96,7 +109,7 @@ async fn intent(
     let outcome = commit(controller, command, by, within).await?;
     Ok(match outcome.refusal() {
         Some(refusal) => IntentReply::Refused { refusal: refusal.clone() },
-        None => IntentReply::Done { outcome, plan: None },
+        None => done(outcome, None),
     })
 }
 
@@ -129,10 +142,11 @@ fn contradictory(command: &Command) -> Option<(u64, String)> {
     }
 }
 
+/// `rejected`: of a dry run, which opens nothing.
 async fn open(
     controller: &Controller,
     plan: Result<Plan, Refusal>,
-    dry_run: bool,
+    rejected: Option<Vec<Rejected>>,
     by: &str,
     within: Duration,
 ) -> Result<IntentReply, Attempt> {
@@ -140,15 +154,15 @@ async fn open(
         Ok(plan) => plan,
         Err(refusal) => return Ok(IntentReply::Refused { refusal }),
     };
-    if dry_run {
-        let outcome = Outcome::Unchanged;
-        return Ok(IntentReply::Done { outcome, plan: Some(plan) });
+    if let Some(mut rejected) = rejected {
+        rejected.retain(|rejected| rejected.region != plan.to);
+        return Ok(IntentReply::Done { outcome: Outcome::Unchanged, plan: Some(Box::new(plan)), rejected });
     }
     let command = Command::OpenPlan { plan: plan.clone(), explanation: None };
     let outcome = controller.propose(command, by, within).await?;
     Ok(match outcome.refusal() {
         Some(refusal) => IntentReply::Refused { refusal: refusal.clone() },
-        None => IntentReply::Done { outcome, plan: Some(plan) },
+        None => done(outcome, Some(plan)),
     })
 }
 
@@ -170,21 +184,25 @@ async fn add_member(
 /// Changes of members are Raft's own entries; the journal hears of them by a note.
 async fn membership(
     controller: &Controller,
-    done: Result<(), MembersError>,
+    changed: Result<(), MembersError>,
     note: String,
     by: &str,
     within: Duration,
 ) -> Result<IntentReply, Attempt> {
-    match done {
+    match changed {
         Ok(()) => {
             let outcome = controller.propose(Command::Note { text: note }, by, within).await?;
-            Ok(IntentReply::Done { outcome, plan: None })
+            Ok(done(outcome, None))
         }
         Err(MembersError::NotLeader { .. }) => Err(Attempt::NotLeader),
         Err(MembersError::Refused { why }) => Ok(not_allowed(why)),
         Err(error @ MembersError::Unknown { .. }) => Err(Attempt::Unknown(error.to_string())),
         Err(error) => Err(Attempt::Failed(error.to_string())),
     }
+}
+
+fn done(outcome: Outcome, plan: Option<Plan>) -> IntentReply {
+    IntentReply::Done { outcome, plan: plan.map(Box::new), rejected: Vec::new() }
 }
 
 fn not_allowed(detail: String) -> IntentReply {

@@ -1,5 +1,9 @@
 //! What a controller shows of its state: [`wire::api::Status`] and its parts, as pure functions.
 
+mod database;
+
+pub use database::{leases, show_leases};
+
 use decision::config::Region;
 use decision::dns::{RecordSet, RecordType};
 use decision::name::{AgentId, DnsName, ServiceName};
@@ -86,6 +90,7 @@ pub fn services(state: &State) -> Vec<ServiceStatus> {
             held: state.held.get(name).cloned(),
             hosts: hosts(state, name, placement),
             names: names(state, name, placement),
+            database: database::status(state, name, placement),
         }
     };
     state.services.iter().map(status).collect()

@@ -103,6 +103,13 @@ pub enum Command {
         heard: Time,
         position: Option<Position>,
     },
+    /// The instance there is to be copied anew from whoever writes.
+    Reinit {
+        service: ServiceName,
+        region: RegionName,
+        /// Higher than that of every wish before, so that one told twice is carried out once.
+        number: u64,
+    },
     Pause {
         why: String,
     },
@@ -130,6 +137,9 @@ pub struct AgentInfo {
     /// `host:port` of its authoritative DNS server, when it runs one.
     pub dns: Option<String>,
     pub version: String,
+    /// `host:port` where other agents reach it.
+    #[serde(default)]
+    pub peer: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

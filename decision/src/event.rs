@@ -86,6 +86,12 @@ pub enum Event {
         role: InstanceRole,
         problem: Option<String>,
     },
+    /// A person wants an instance copied anew.
+    ReinitWished {
+        service: ServiceName,
+        region: RegionName,
+        number: u64,
+    },
     AutomationPaused {
         why: String,
     },
@@ -159,6 +165,9 @@ impl fmt::Display for Event {
                     Some(problem) => write!(f, ": {problem}"),
                     None => Ok(()),
                 }
+            }
+            Event::ReinitWished { service, region, .. } => {
+                write!(f, "{service}: the instance in {region} is to be copied anew")
             }
             Event::AutomationPaused { why } => write!(f, "automation paused: {why}"),
             Event::AutomationResumed => f.write_str("automation resumed"),

@@ -1,6 +1,7 @@
 //! What one agent should be doing: derived from the state, never stored, so that a restarted
 //! agent, a new leader and normal running are one path.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,12 @@ pub struct DatabaseGoal {
     /// Whether it says that it does: not before its promotion is done, nor while it ends.
     #[serde(default = "yes")]
     pub writer_serves: bool,
+    /// Of the newest wish that this instance be copied anew; 0: none.
+    #[serde(default)]
+    pub reinit: u64,
+    /// `host:port` of the agents of the other instances, where they promise; see `docs/FENCING.md`.
+    #[serde(default)]
+    pub peers: BTreeMap<AgentId, Option<String>>,
 }
 
 fn yes() -> bool {
@@ -132,9 +139,18 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             writer_serves: held
                 .holder()
                 .is_some_and(|holder| held.is_primary(holder) && state.fencing(service, holder).is_none()),
+            reinit: held.reinit.get(&agent.region).copied().unwrap_or_default(),
+            peers: peers(state, wished, &agent.region),
         })
     };
     state.databases.keys().filter_map(of_service).collect()
+}
+
+fn peers(state: &State, wished: &Database, own: &RegionName) -> BTreeMap<AgentId, Option<String>> {
+    let others = wished.instances.keys().filter(|region| *region != own);
+    let agents = others.map(|region| AgentId::new(region.clone(), 1));
+    let address = |agent: &AgentId| state.sessions.get(agent).and_then(|session| session.info.peer.clone());
+    agents.map(|agent| (agent.clone(), address(&agent))).collect()
 }
 
 fn role(state: &State, service: &ServiceName, held: &Ownership, region: &RegionName) -> DatabaseRole {

@@ -46,6 +46,12 @@ struct Flags {
     /// Serve /healthz, /metrics and the checks of databases here, to anybody who can reach it.
     #[arg(long, env = "REGENT_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
     http_listen: Option<SocketAddr>,
+    /// Serve the agents of other regions here, by mutual TLS: they promise each other in failsafe mode.
+    #[arg(long, env = "REGENT_PEER_LISTEN", value_name = "ADDRESS:PORT")]
+    peer_listen: Option<SocketAddr>,
+    /// Where they reach that, if elsewhere.
+    #[arg(long, env = "REGENT_PEER_ADVERTISE", value_name = "HOST:PORT", requires = "peer_listen")]
+    peer_advertise: Option<String>,
     /// Certificate chain, PEM.
     #[arg(long, env = "REGENT_CERT", value_name = "FILE")]
     cert: PathBuf,
@@ -109,6 +115,8 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         data_dir: flags.data_dir,
         dns_listen: flags.dns_listen,
         dns_advertise: flags.dns_advertise,
+        peer_listen: flags.peer_listen.map(|address| address.to_string()),
+        peer_advertise: flags.peer_advertise,
         http_listen: flags.http_listen.map(|address| address.to_string()),
         roots: Roots::Native,
     };

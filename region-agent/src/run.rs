@@ -10,14 +10,19 @@ use decision::command::AgentInfo;
 use decision::name::AgentId;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use wire::host::Host;
 use wire::identity::Identity;
+use wire::listen::{HandshakeLimits, TlsListener};
+use wire::proto::regent::v1::peers_server::PeersServer;
+use wire::serve::{ServeLimits, serve};
 use wire::tls::Credentials;
 
 use crate::act::{self, Actor};
 use crate::book::Book;
 use crate::contact::Contact;
 use crate::database;
+use crate::database::promises::{Asked, Promises};
 use crate::dns::{self, DnsServer};
 use crate::goals::Goals;
 use crate::http::{self, Shown};
@@ -48,6 +53,10 @@ pub struct Settings {
     pub dns_advertise: Option<String>,
     /// `host:port` for `/healthz` and `/metrics`.
     pub http_listen: Option<String>,
+    /// `host:port` for the agents of other regions, over mutual TLS.
+    pub peer_listen: Option<String>,
+    /// Where they reach it; the bound address unless told otherwise.
+    pub peer_advertise: Option<String>,
     /// Whom probed targets are to be certified by.
     pub roots: Roots,
 }
@@ -76,7 +85,16 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
         None => None,
     };
     let bound = server.as_ref().map(|server| server.local_addr().to_string());
+    let peers = match &settings.peer_listen {
+        Some(address) => {
+            let bound = host.network.bind(address).await;
+            Some(bound.with_context(|| format!("cannot serve other agents at {address}"))?)
+        }
+        None => None,
+    };
+    let peer_at = peers.as_ref().and_then(|peers| peers.local_addr().ok()).map(|address| address.to_string());
     let info = AgentInfo {
+        peer: settings.peer_advertise.filter(|_| peers.is_some()).or(peer_at),
         dns: settings.dns_advertise.filter(|_| server.is_some()).or(bound),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -135,6 +153,14 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             let _ = stop.run_until_cancelled(credentials.watch(RELOAD)).await;
         }
     });
+    let promises = Arc::<Promises>::default();
+    if let Some(peers) = peers {
+        let asked = Asked { promises: Arc::clone(&promises), goals: Arc::clone(&goals) };
+        let routes = Routes::new(PeersServer::new(asked)).prepare().into_axum_router();
+        let listener = TlsListener::new(peers, credentials.clone(), HandshakeLimits::default());
+        let serving = serve(listener, routes, ServeLimits::peers(), shutdown.clone());
+        parts.spawn(async move { serving.await });
+    }
     parts.spawn(database::run(
         database::Settings {
             host: host.clone(),
@@ -144,6 +170,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             data_dir: data_dir.clone(),
             guard_program: None,
             board: Arc::clone(&board),
+            promises: Arc::clone(&promises),
         },
         goals.watch(),
         shutdown.clone(),

@@ -49,6 +49,8 @@ fn settings(authority: &Authority, controllers: &[&str], data_dir: &Path) -> Set
         dns_listen: Some("127.0.0.1:0".parse().unwrap()),
         dns_advertise: None,
         http_listen: None,
+        peer_listen: None,
+        peer_advertise: None,
         roots: Roots::Native,
     }
 }

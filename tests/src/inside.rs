@@ -242,6 +242,8 @@ impl Inside {
                 dns_listen: Some(dns[region].parse()?),
                 dns_advertise: None,
                 http_listen: None,
+                peer_listen: None,
+                peer_advertise: None,
                 roots: region_agent::probe::Roots::Native,
             };
             let run = region_agent::run(settings, own(region), stop.clone());

@@ -57,6 +57,7 @@ impl From<FromAgent> for pb::AgentMessage {
             FromAgent::Hello { agent, info, held_generation } => Message::Hello(pb::Hello {
                 agent: agent.to_string(),
                 version: info.version,
+                peer: info.peer.unwrap_or_default(),
                 dns: info.dns.unwrap_or_default(),
                 held_generation,
             }),
@@ -81,6 +82,7 @@ impl TryFrom<pb::AgentMessage> for FromAgent {
                 info: AgentInfo {
                     dns: Some(hello.dns).filter(|dns| !dns.is_empty()),
                     version: hello.version,
+                    peer: Some(hello.peer).filter(|peer| !peer.is_empty()),
                 },
                 held_generation: hello.held_generation,
             },
@@ -207,7 +209,11 @@ mod tests {
         let messages = [
             FromAgent::Hello {
                 agent: AgentId::new("eu", 2),
-                info: AgentInfo { dns: Some("127.0.0.1:53".into()), version: "1".into() },
+                info: AgentInfo {
+                    dns: Some("127.0.0.1:53".into()),
+                    version: "1".into(),
+                    peer: Some("127.0.0.1:7".into()),
+                },
                 held_generation: 7,
             },
             FromAgent::Heartbeat { sequence: 3 },

@@ -1,8 +1,12 @@
 //! What operators may ask of controllers, and the documents they get: the same over gRPC and HTTP.
 
+mod database;
+
+pub use database::{Connect, DatabaseStatus, InstanceStatus, LeaseStatus, Leases, Relay, VacancyStatus};
+
 use decision::command::{Outcome, Refusal};
 use decision::config::Config;
-use decision::explain::Explanation;
+use decision::explain::{Explanation, Rejected};
 use decision::name::{AgentId, RegionName, ServiceName};
 use decision::plan::{Epoch, Plan, PlanId};
 use decision::time::Time;
@@ -29,6 +33,8 @@ pub enum Query {
     Config,
     /// `Vec<decision::incident::Incident>`, newest first.
     Incidents,
+    /// [`Leases`]; only the leader can tell.
+    Leases,
 }
 
 /// A wish. Answered by an [`IntentReply`].
@@ -50,6 +56,20 @@ pub enum Intent {
         service: ServiceName,
         reason: String,
         dry_run: bool,
+    },
+    /// Forced: whoever writes is ended at once.
+    Failover {
+        service: ServiceName,
+        to: Option<RegionName>,
+        /// What the target lacks may be lost.
+        allow_data_loss: bool,
+        reason: String,
+        dry_run: bool,
+    },
+    /// Copy a replica of a service's database anew.
+    Reinit {
+        service: ServiceName,
+        region: RegionName,
     },
     Approve {
         plan: PlanId,
@@ -94,7 +114,10 @@ pub enum IntentReply {
     Done {
         outcome: Outcome,
         /// The plan that was opened, or would be.
-        plan: Option<Plan>,
+        plan: Option<Box<Plan>>,
+        /// Of a plan that would be opened: why it leads to no other region.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<Rejected>,
     },
     Refused {
         refusal: Refusal,
@@ -165,6 +188,8 @@ pub struct ServiceStatus {
     /// How it is wherever it is hosted, in the order of preference.
     pub hosts: Vec<HostStatus>,
     pub names: Vec<NameStatus>,
+    #[serde(default)]
+    pub database: Option<DatabaseStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,4 +247,5 @@ pub enum ForwardAnswer {
     IfLost { what_if: Box<decision::decide::WhatIf> },
     Explanation { explanation: Explanation },
     Refused { refusal: Refusal },
+    Leases { leases: Leases },
 }

@@ -338,9 +338,13 @@ impl Backend for Fixed {
                     steps: Vec::new(),
                 };
                 let outcome = if dry_run { Outcome::Unchanged } else { Outcome::Applied { seq: 41 } };
-                Ok(IntentReply::Done { outcome, plan: Some(plan) })
+                Ok(IntentReply::Done { outcome, plan: Some(Box::new(plan)), rejected: Vec::new() })
             }
-            _ => Ok(IntentReply::Done { outcome: Outcome::Applied { seq: 41 }, plan: None }),
+            _ => Ok(IntentReply::Done {
+                outcome: Outcome::Applied { seq: 41 },
+                plan: None,
+                rejected: Vec::new(),
+            }),
         }
     }
 }

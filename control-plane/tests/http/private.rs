@@ -156,6 +156,22 @@ async fn wishes_reach_the_controller_with_who_asked() {
             Intent::Failback { service: "app".into(), reason: "disks".into(), dry_run: true },
         ),
         (
+            "/api/v1/services/app/failover?dry_run",
+            "{\"to\": \"eu\", \"allow_data_loss\": true, \"reason\": \"disks\"}",
+            Intent::Failover {
+                service: "app".into(),
+                to: Some("eu".into()),
+                allow_data_loss: true,
+                reason: "disks".into(),
+                dry_run: true,
+            },
+        ),
+        (
+            "/api/v1/services/app/reinit",
+            "{\"region\": \"eu\"}",
+            Intent::Reinit { service: "app".into(), region: "eu".into() },
+        ),
+        (
             "/api/v1/config",
             &config_body,
             Intent::SetConfig { parent_generation: 1, config: Box::new(config()) },

@@ -124,6 +124,47 @@ fn vacate(state: &mut State, context: &Context, service: &ServiceName, proof: Pr
     Ok(true)
 }
 
+/// Only what follows another is thrown away: whoever writes, or wrote last, may be the only one that
+/// has everything.
+pub(super) fn reinit(
+    state: &mut State,
+    context: &Context,
+    service: &ServiceName,
+    region: RegionName,
+    number: u64,
+) -> Applied {
+    let not_allowed = |detail: String| Err(Refusal::NotAllowed { detail });
+    let Some((wished, held)) = state.database(service) else {
+        return Err(Refusal::Unknown { what: format!("database of {service}") });
+    };
+    if !wished.instances.contains_key(&region) {
+        return Err(Refusal::Unknown { what: format!("instance of the database of {service} in {region}") });
+    }
+    if held.reinit.get(&region).is_some_and(|last| *last >= number) {
+        return Ok(false);
+    }
+    match &held.owner {
+        Owner::Held(holder) if *holder == region => {
+            return not_allowed(format!(
+                "{region} writes to the database of {service}: `failover switchover {service}` first"
+            ));
+        }
+        Owner::Vacant(_) => {
+            return not_allowed(format!(
+                "nobody writes to the database of {service}, so that there is nothing to copy from"
+            ));
+        }
+        Owner::Held(_) => {}
+    }
+    if let Some(open) = state.open_plan(service).filter(|open| open.plan.to == region) {
+        return not_allowed(format!("{} is open and moves {service} to {region}", open.plan.id));
+    }
+    find(state, service)?.reinit.insert(region.clone(), number);
+    let service = service.clone();
+    state.record(context, Event::ReinitWished { service, region, number });
+    Ok(true)
+}
+
 /// S1, S4: nobody is granted what another may still hold.
 pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Result<(), Refusal> {
     let service = &plan.service;

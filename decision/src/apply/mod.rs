@@ -89,6 +89,9 @@ impl State {
             Command::ExpireLease { service, epoch, heard, position } => {
                 database::expire(self, context, &service, epoch, heard, position)
             }
+            Command::Reinit { service, region, number } => {
+                database::reinit(self, context, &service, region, number)
+            }
             Command::Pause { why } => operator::pause(self, context, why),
             Command::Resume => operator::resume(self, context),
             Command::Drain { region, why } => operator::drain(self, context, region, why),
@@ -165,6 +168,9 @@ fn subject(command: &Command) -> String {
         }
         Command::ExpireLease { service, epoch, .. } => {
             format!("the expiry of the lease of {service} at epoch {epoch}")
+        }
+        Command::Reinit { service, region, .. } => {
+            format!("copying the database of {service} in {region} anew")
         }
         Command::Pause { .. } => "a pause".into(),
         Command::Resume => "resuming".into(),

@@ -15,6 +15,7 @@ pub(super) fn open(state: &mut State, context: &Context, agent: AgentId, info: A
     let info = AgentInfo {
         dns: info.dns.filter(|address| address.len() <= KEPT_REASON),
         version: kept(info.version, KEPT_REASON),
+        peer: info.peer.filter(|address| address.len() <= KEPT_REASON),
     };
     let session = Session { info, live: true, since: state.now };
     let before = state.sessions.get(&agent);

@@ -206,7 +206,7 @@ fn agents_that_are_not_configured_are_refused_and_what_they_tell_is_bounded() {
         assert!(world.apply(open(agent, AgentInfo::default())).refusal().is_some());
     }
     let long = "x".repeat(100_000);
-    let info = AgentInfo { dns: Some(long.clone()), version: long };
+    let info = AgentInfo { dns: Some(long.clone()), version: long, peer: None };
     world.must(open(AgentId::new("us", 1), info));
     assert!(serde_json::to_string(&world.state.sessions).unwrap().len() < 4_000);
 }

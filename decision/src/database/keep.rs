@@ -137,6 +137,21 @@ pub fn next(role: &DatabaseRole, epoch: Epoch, system: Option<&str>, seen: &Seen
     }
 }
 
+/// Instead of `next`, when a person wants the instance copied anew: only what follows another is
+/// thrown away, and nothing that is not ours to touch.
+pub fn anew(role: &DatabaseRole, seen: &Seen, next: Action) -> Action {
+    let DatabaseRole::Replica { of, .. } = role else { return next };
+    match (&seen.process, &next) {
+        (_, Action::Kill(_) | Action::Problem(_)) => next,
+        // One that never comes up is why a person asks.
+        (Process::Replica { .. } | Process::Starting, _) => Action::Stop,
+        (Process::None, Action::StartReplica { .. } | Action::Rewind { .. } | Action::Clone { .. }) => {
+            Action::Clone { of: of.clone() }
+        }
+        _ => next,
+    }
+}
+
 fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, seen: &Seen) -> Action {
     let died = seen.ended.filter(|ended| ended.epoch == epoch && !ended.fenced);
     if died.is_some() && seen.process == Process::None {
@@ -346,6 +361,26 @@ mod tests {
         assert_eq!(rest(replica(None)), Action::Settled);
         assert_eq!(rest(Process::None), Action::Settled);
         assert_eq!(rest(Process::Starting), Action::Wait("for it to start"));
+    }
+
+    #[test]
+    fn copied_anew_is_only_what_follows() {
+        let go = |role: &DatabaseRole, seen: &Seen| anew(role, seen, go(role, seen));
+        let clone = Action::Clone { of: "us".into() };
+        assert_eq!(go(&follow(), &seen(present(true), replica(Some("us")))), Action::Stop);
+        assert_eq!(go(&follow(), &seen(Files::Unseen, Process::Starting)), Action::Stop);
+        assert_eq!(go(&follow(), &seen(Files::Unseen, Process::Stopping)), Action::Wait("for it to end"));
+        for files in [present(true), present(false), Files::Absent] {
+            assert_eq!(go(&follow(), &seen(files.clone(), Process::None)), clone, "{files:?}");
+        }
+        let foreign = Files::Foreign { why: "another's".into() };
+        assert!(matches!(go(&follow(), &seen(foreign, Process::None)), Action::Problem(_)));
+        let writes = seen(present(false), Process::Primary);
+        assert_eq!(go(&follow(), &writes), Action::Kill("another holds the lease"));
+        assert_eq!(go(&primary(None), &writes), Action::Rest);
+        let waits = seen(present(true), replica(None));
+        assert_eq!(go(&DatabaseRole::Rest, &waits), Action::Settled);
+        assert_eq!(go(&primary(None), &waits), Action::Promote);
     }
 
     #[test]

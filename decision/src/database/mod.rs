@@ -35,6 +35,9 @@ pub struct Ownership {
     pub system: Option<String>,
     /// What each instance last said of itself.
     pub instances: BTreeMap<RegionName, InstanceReport>,
+    /// The newest wish that an instance be copied anew; its agent remembers the last it carried out.
+    #[serde(default)]
+    pub reinit: BTreeMap<RegionName, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +171,16 @@ impl Ownership {
     /// Before anybody owned it.
     pub fn unowned(epoch: Epoch, since: Time) -> Self {
         let owner = Owner::Vacant(Vacancy { why: "it never had an owner".into(), ..Vacancy::default() });
-        Self { epoch, owner, since, ready: None, at_least: None, system: None, instances: BTreeMap::new() }
+        Self {
+            epoch,
+            owner,
+            since,
+            ready: None,
+            at_least: None,
+            system: None,
+            instances: BTreeMap::new(),
+            reinit: BTreeMap::new(),
+        }
     }
 
     pub fn holder(&self) -> Option<&RegionName> {

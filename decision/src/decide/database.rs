@@ -322,7 +322,7 @@ fn standing(
     if held.furthest().is_some_and(|furthest| furthest.timeline > position.timeline) {
         return Err(format!("it is on an old timeline, {}", position.timeline));
     }
-    if let Some(missing) = unseen_acknowledgements(case, wished, held, vacancy) {
+    if let Some(missing) = unseen_acknowledgements(case.service, wished, held, vacancy) {
         return Err(missing);
     }
     let loss = loss(held, vacancy, report, position, case.now);
@@ -346,7 +346,11 @@ fn standing(
 }
 
 /// One that came to rest with more than `position`.
-fn ahead_of<'a>(wished: &'a Database, held: &Ownership, position: Position) -> Option<&'a RegionName> {
+pub(super) fn ahead_of<'a>(
+    wished: &'a Database,
+    held: &Ownership,
+    position: Position,
+) -> Option<&'a RegionName> {
     let has_more = |region: &&RegionName| {
         held.settled(region).and_then(|told| told.position).is_some_and(|its| its > position)
     };
@@ -354,8 +358,8 @@ fn ahead_of<'a>(wished: &'a Database, held: &Ownership, position: Position) -> O
 }
 
 /// S3, where commits wait for `acks` of the others: each is on one of any `others - acks + 1`.
-fn unseen_acknowledgements(
-    case: &Case,
+pub(super) fn unseen_acknowledgements(
+    service: &ServiceName,
     wished: &Database,
     held: &Ownership,
     vacancy: &Vacancy,
@@ -371,15 +375,20 @@ fn unseen_acknowledgements(
     let (told, needed) = (told.count(), others.len().saturating_sub(acks) + 1);
     (told < needed).then(|| {
         format!(
-            "rows that {} acknowledged may be on an instance that is away: {told} of {} told their position, {needed} are needed",
-            case.service,
+            "rows that {service} acknowledged may be on an instance that is away: {told} of {} told their position, {needed} are needed",
             others.len()
         )
     })
 }
 
 /// At most. What the old primary wrote unheard of after its last word counts as time.
-fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport, position: Position, now: Time) -> Loss {
+pub(super) fn loss(
+    held: &Ownership,
+    vacancy: &Vacancy,
+    report: &InstanceReport,
+    position: Position,
+    now: Time,
+) -> Loss {
     let known = held.furthest().unwrap_or(position);
     let bytes = known.lsn.ahead_of(position.lsn);
     let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
@@ -397,11 +406,35 @@ fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport, position: 
 /// Why a planned move there would not be lossless or quick.
 pub(super) fn unfit_heir(state: &State, service: &ServiceName, region: &RegionName) -> Option<String> {
     let (_, held) = state.database(service)?;
-    let report = held.instances.get(region);
-    match report.map(|report| (report.role, &report.problem)) {
-        Some((_, Some(problem))) => Some(format!("its database: {problem}")),
-        Some((InstanceRole::Replica { streaming: true }, None)) => None,
-        Some((role, None)) => Some(format!("its database is {role}")),
-        None => Some("nothing is known of its database".into()),
+    let Some(report) = held.instances.get(region) else {
+        return Some("nothing is known of its database: its agent has told nothing of it yet".into());
+    };
+    if let Some(problem) = &report.problem {
+        return Some(format!("its database: {problem}"));
+    }
+    match report.role {
+        InstanceRole::Replica { streaming: true } => None,
+        InstanceRole::Replica { streaming: false } => {
+            let from = held.holder().map_or("a primary".to_owned(), ToString::to_string);
+            Some(format!(
+                "its database receives nothing from {from}, so that nothing could be handed over without loss"
+            ))
+        }
+        role => Some(format!("its database is {role}, not a replica that follows")),
+    }
+}
+
+/// Why whoever writes now cannot hand over in order.
+pub(super) fn no_hand_over(state: &State, service: &ServiceName) -> Option<String> {
+    let (_, held) = state.database(service)?;
+    match &held.owner {
+        Owner::Vacant(vacancy) => Some(format!(
+            "nobody writes to the database of {service} since epoch {}, so that nothing can be handed over: {}",
+            held.epoch, vacancy.why
+        )),
+        Owner::Held(holder) if !state.has_live_agent(holder) => Some(format!(
+            "{holder} writes to the database of {service}, and its agent has no session to end it in order"
+        )),
+        Owner::Held(_) => None,
     }
 }

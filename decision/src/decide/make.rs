@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::{Config, DnsProvider};
-use crate::database::Loss;
+use crate::database::{Loss, lease};
 use crate::dns::RecordSet;
 use crate::name::{DnsName, RegionName, ServiceName};
 use crate::plan::{Action, Epoch, Executor, Kind, OnFailure, Parent, Plan, Step, StepId};
@@ -15,6 +15,8 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(10);
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// To shut a database down in order, after a checkpoint; past it the old primary goes on.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Beyond the lease, for the entries in the log.
+const FENCE_SPARE: Duration = Duration::from_secs(5);
 /// The agent gives the lease back before, if it cannot; or the lease expires.
 const PROMOTE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -28,6 +30,8 @@ pub(super) struct Wish<'a> {
     pub(super) reason: String,
     pub(super) loss: Option<Loss>,
     pub(super) accepts_loss: bool,
+    /// Whoever writes is ended at once, not in order.
+    pub(super) at_once: bool,
 }
 
 /// `None` when the service is not placed.
@@ -184,15 +188,17 @@ impl List {
 
     /// Who writes, before where names lead. Gives whether there is a database.
     fn move_database(&mut self, state: &State, wish: &Wish) -> bool {
-        let Some((_, held)) = state.database(wish.service).filter(|_| wish.kind.moves_primary()) else {
+        let Some((wished, held)) = state.database(wish.service).filter(|_| wish.kind.moves_primary()) else {
             return false;
         };
         // What still writes is told to end, and waited for. Nobody is fenced to be promoted again.
-        let last = held.vacancy().map_or(Some(wish.from), |vacancy| vacancy.last.as_ref());
+        let last = held.vacancy().map_or(held.holder(), |vacancy| vacancy.last.as_ref());
         if let Some(region) = last.filter(|last| *last != wish.to || held.holder().is_none()) {
-            let lossless = held.holder().is_some() && !wish.accepts_loss;
+            let lossless = held.holder().is_some() && !wish.at_once;
             let fence = Action::Fence { region: region.clone(), lossless };
-            self.add(fence, Executor::Controllers, FENCE_TIMEOUT, 1);
+            // One that does not answer is waited for until its lease is over.
+            let timeout = FENCE_TIMEOUT.max(lease::span(wished.lease.ttl) + FENCE_SPARE);
+            self.add(fence, Executor::Controllers, timeout, 1);
             self.barrier();
         }
         let promote = Action::Promote { region: wish.to.clone() };

@@ -5,6 +5,7 @@
 mod database;
 mod eligible;
 mod failover;
+mod force;
 mod home;
 mod make;
 mod moves;
@@ -22,7 +23,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use database::too_few_vantages;
-pub use operator::{failback, switchover};
+pub use force::{force, forceable};
+pub use operator::{failback, movable, switchover};
 pub use what_if::{WhatIf, if_lost};
 
 use crate::command::{Command, Outcome, Refusal, Stamped};

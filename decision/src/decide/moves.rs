@@ -146,6 +146,7 @@ fn open(case: &Case, wanted: Move, why: &mut Explanation) -> Option<Command> {
         reason: wanted.reason,
         loss: wanted.loss,
         accepts_loss: false,
+        at_once: false,
     };
     let Some(plan) = plan(case.config, case.state, wish) else {
         why.conclude(format!("no plan can be made: a zone of {service} is not configured"));

@@ -2,8 +2,9 @@
 //! moves nor a pause.
 
 use super::make::{Wish, plan};
-use super::{Round, eligible};
+use super::{Round, database, eligible};
 use crate::command::Refusal;
+use crate::explain::Rejected;
 use crate::name::{RegionName, ServiceName};
 use crate::plan::{Kind, Plan};
 use crate::state::State;
@@ -18,7 +19,24 @@ pub fn switchover(
     to: Option<&RegionName>,
     reason: String,
 ) -> Result<Plan, Refusal> {
-    make(state, now, service, to, None, reason)
+    make(state, now, service, to, Wanted::Switchover, reason)
+}
+
+/// As [`switchover`] where there is no database: nothing is demanded of the region that is left.
+pub(super) fn forced(
+    state: &State,
+    now: Time,
+    service: &ServiceName,
+    to: Option<&RegionName>,
+    reason: String,
+) -> Result<Plan, Refusal> {
+    make(state, now, service, to, Wanted::Failover, reason)
+}
+
+enum Wanted {
+    Switchover,
+    Failback,
+    Failover,
 }
 
 /// A planned move home: to the first region that hosts it.
@@ -28,7 +46,7 @@ pub fn failback(state: &State, now: Time, service: &ServiceName, reason: String)
         .hosts(service)
         .next()
         .ok_or_else(|| Refusal::Unknown { what: format!("region that hosts {service}") })?;
-    make(state, now, service, Some(&home.name), Some(Kind::Failback), reason)
+    make(state, now, service, Some(&home.name), Wanted::Failback, reason)
 }
 
 fn make(
@@ -36,7 +54,7 @@ fn make(
     now: Time,
     service: &ServiceName,
     to: Option<&RegionName>,
-    kind: Option<Kind>,
+    wanted: Wanted,
     reason: String,
 ) -> Result<Plan, Refusal> {
     let config = state.config.as_deref().ok_or(Refusal::NotConfigured)?;
@@ -46,6 +64,11 @@ fn make(
         return Err(Refusal::PlanOpen { service: service.clone(), open: open.plan.id });
     }
     let from = &placement.primary;
+    if let Some(why) = database::no_hand_over(state, service) {
+        return Err(Refusal::NotAllowed {
+            detail: format!("{why}; `failover failover {service}` does not ask for it"),
+        });
+    }
     let mut round = Round::default();
     let to = match to {
         Some(name) => {
@@ -76,9 +99,10 @@ fn make(
         }
     };
     // From a dead region nothing can be handed over: it is a failover, whoever asks.
-    let kind = match state.service_verdict(service, from) {
-        Verdict::Dead => Kind::Failover,
-        _ => kind.unwrap_or(Kind::Switchover),
+    let kind = match (wanted, state.service_verdict(service, from)) {
+        (Wanted::Failover, _) | (_, Verdict::Dead) => Kind::Failover,
+        (Wanted::Switchover, _) => Kind::Switchover,
+        (Wanted::Failback, _) => Kind::Failback,
     };
     let wish = Wish {
         kind,
@@ -90,6 +114,15 @@ fn make(
         reason,
         loss: None,
         accepts_loss: false,
+        at_once: false,
     };
     plan(config, state, wish).ok_or_else(|| Refusal::Unknown { what: format!("service {service}") })
+}
+
+/// Why the other regions would not be moved to, for whoever looks at such a plan.
+pub fn movable(state: &State, now: Time, service: &ServiceName) -> Vec<Rejected> {
+    let (Some(config), Some(placement)) = (state.config.as_deref(), state.services.get(service)) else {
+        return Vec::new();
+    };
+    eligible::candidates(&mut Round::default(), config, state, service, &placement.primary, now).1
 }

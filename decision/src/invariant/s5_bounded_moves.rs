@@ -7,7 +7,7 @@ use crate::evidence::Condition;
 use crate::limits;
 use crate::name::ServiceName;
 use crate::plan::{Kind, Plan};
-use crate::state::State;
+use crate::state::{Move, State};
 
 pub(super) fn check(before: &State, after: &State, found: &mut Found) {
     for (id, record) in &after.plans {
@@ -78,7 +78,9 @@ fn bounded(before: &State, after: &State, found: &mut Found) {
         }
         // One that did not move now may have moved often, under limits that were wider then.
         of_service.retain(|service, _| {
-            let last = |state: &State| state.moves.iter().rposition(|moved| moved.service == **service);
+            let is_of_it =
+                |moved: &Move| moved.service == **service && moved.kind.moves_primary() == moves_primary;
+            let last = |state: &State| state.moves.iter().rposition(is_of_it);
             last(after).map(|n| &after.moves[n]) != last(before).map(|n| &before.moves[n])
         });
         for (service, moves) in of_service {

@@ -48,6 +48,8 @@ pub struct World {
     pub elsewhere: BTreeMap<DnsName, RecordSet>,
     /// Copies of databases, as they truly are.
     pub instances: BTreeMap<(ServiceName, RegionName), SimInstance>,
+    /// After so many more entries the leader is lost, with what it had decided beyond them.
+    pub lose_leader_after: Option<u32>,
     /// Regions whose instances cannot be promoted.
     pub stubborn: BTreeSet<RegionName>,
     /// What each vantage sees, and since when.
@@ -70,6 +72,7 @@ impl World {
             elsewhere: BTreeMap::new(),
             instances: BTreeMap::new(),
             stubborn: BTreeSet::new(),
+            lose_leader_after: None,
             seen: BTreeMap::new(),
             told: BTreeMap::new(),
         };
@@ -180,10 +183,23 @@ impl World {
                 return decision.wake_at;
             }
             for command in decision.commands {
+                if self.is_leader_lost() {
+                    break;
+                }
                 self.must(command);
             }
         }
         panic!("the rules do not come to rest: {:#?}", self.decide().commands);
+    }
+
+    /// A new leader knows nothing of what the one before it had heard.
+    fn is_leader_lost(&mut self) -> bool {
+        let Some(left) = self.lose_leader_after else { return false };
+        self.lose_leader_after = left.checked_sub(1);
+        if left == 0 {
+            self.view = LeaseView { since: self.now, ..LeaseView::default() };
+        }
+        left == 0
     }
 
     /// Lets time pass, from one thing that happens to the next.
@@ -218,7 +234,7 @@ impl World {
             self.view.heard.insert(agent.clone(), self.now);
             let session = self.state.sessions.get(&agent);
             if !session.is_some_and(|session| session.live) {
-                let info = AgentInfo { dns: Some(dns_of(&agent)), version: "test".into() };
+                let info = AgentInfo { dns: Some(dns_of(&agent)), version: "test".into(), peer: None };
                 self.must(Command::OpenSession { agent: agent.clone(), info });
                 self.told.remove(&agent);
             }

@@ -37,8 +37,14 @@ pub enum Verb {
     Plan(PlanArgs),
     /// Move a service as planned
     Switchover(SwitchoverArgs),
+    /// Force a service to another region: whoever writes to its database is ended at once
+    Failover(FailoverArgs),
     /// Move a service back to its preferred region
     Failback(FailbackArgs),
+    /// Copy the replica of a database anew
+    Reinit(ReinitArgs),
+    /// Who wrote to a database, since when, why, and what it cost
+    History(HistoryArgs),
     /// Let a plan that waits for approval go on
     Approve(PlanVerb),
     /// Cancel a plan before its point of no return
@@ -83,8 +89,15 @@ pub struct Watched {
 
 #[derive(Args)]
 pub struct PlanArgs {
-    /// Show this plan, as `plan-3` or `3`
+    /// Show this plan, as `plan-3` or `3`; with --to, the service to plan a move of
+    #[arg(value_name = "PLAN|SERVICE")]
     pub id: Option<String>,
+    /// What a planned move of the service there would do; nothing is opened
+    #[arg(long, value_name = "REGION", requires = "id")]
+    pub to: Option<String>,
+    /// Of a forced move instead, as `failover failover` would make
+    #[arg(long, requires = "to")]
+    pub forced: bool,
     /// What would happen if this region were lost now
     #[arg(long, value_name = "REGION", conflicts_with = "id")]
     pub if_lost: Option<String>,
@@ -116,6 +129,38 @@ pub struct SwitchoverArgs {
     pub reason: String,
     #[command(flatten)]
     pub confirm: Confirm,
+}
+
+#[derive(Args)]
+pub struct FailoverArgs {
+    pub service: String,
+    /// The region to move to; the one that would lose least when left out
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Go on though writes that were acknowledged may be lost; without it, what may be is shown
+    #[arg(long)]
+    pub allow_data_loss: bool,
+    #[arg(long, default_value = "asked by an operator")]
+    pub reason: String,
+    #[command(flatten)]
+    pub confirm: Confirm,
+}
+
+#[derive(Args)]
+pub struct ReinitArgs {
+    pub service: String,
+    /// Where the replica is
+    #[arg(long)]
+    pub region: String,
+    /// Do not ask; needed where there is no terminal
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct HistoryArgs {
+    /// Of every service when left out
+    pub service: Option<String>,
 }
 
 #[derive(Args)]

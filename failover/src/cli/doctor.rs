@@ -4,6 +4,7 @@ use serde::Serialize;
 use wire::api::{JournalPage, Query, Status};
 
 use super::client::Client;
+use super::databases;
 use super::exit::{Exit, Outcome};
 use super::output::{Format, print};
 
@@ -88,6 +89,11 @@ fn examine(status: &Status, note: &mut impl FnMut(&str, bool, String)) {
             well,
             format!("{} in {}{held}", service.verdict, service.primary),
         );
+        for (what, well, detail) in
+            service.database.iter().flat_map(|database| databases::examine(&service.name, database))
+        {
+            note(&what, well, detail);
+        }
         if service.names.is_empty() {
             note(
                 &format!("service {}", service.name),

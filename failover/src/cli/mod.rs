@@ -6,13 +6,16 @@ mod client;
 pub(crate) mod config;
 mod confirm;
 pub mod context;
+mod databases;
 mod doctor;
 pub mod exit;
+mod history;
 mod journal;
 mod members;
 mod moves;
 pub mod output;
 mod plans;
+mod reinit;
 pub(crate) mod status;
 
 pub use args::{Cli, Verb};
@@ -38,6 +41,9 @@ pub async fn run(cli: Cli, host: Host, home: Option<std::path::PathBuf>) -> Outc
         Verb::Regions(watched) => status::regions(&client()?, output, watched.watch).await,
         Verb::Plan(args) => plans::plan(&client()?, output, args).await,
         Verb::Switchover(args) => moves::switchover(&client()?, output, args).await,
+        Verb::Failover(args) => moves::failover(&client()?, output, args).await,
+        Verb::Reinit(args) => reinit::reinit(&client()?, args).await,
+        Verb::History(args) => history::history(&client()?, output, args).await,
         Verb::Failback(args) => moves::failback(&client()?, output, args).await,
         Verb::Approve(args) => moves::approve(&client()?, args).await,
         Verb::Cancel(args) => moves::cancel(&client()?, args).await,

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use decision::plan::{Action, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
 use tokio::time::Instant;
-use wire::api::{Intent, IntentReply, Query};
+use wire::api::{Intent, Query};
 
-use super::args::{Confirm, FailbackArgs, PlanVerb, SwitchoverArgs};
+use super::args::{Confirm, FailbackArgs, FailoverArgs, PlanVerb, SwitchoverArgs};
 use super::client::{Answer, Client};
 use super::confirm::confirm;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{Format, print};
-use super::plans::{parse_id, plan_text, status_text};
+use super::plans::{parse_id, planned, planned_text, status_text};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -21,6 +21,18 @@ pub async fn switchover(client: &Client, format: Format, args: SwitchoverArgs) -
     let intent = |dry_run| Intent::Switchover {
         service: service.as_str().into(),
         to: to.as_deref().map(Into::into),
+        reason: reason.clone(),
+        dry_run,
+    };
+    go(client, format, &service, confirm, intent).await
+}
+
+pub async fn failover(client: &Client, format: Format, args: FailoverArgs) -> Outcome {
+    let FailoverArgs { service, to, allow_data_loss, reason, confirm } = args;
+    let intent = |dry_run| Intent::Failover {
+        service: service.as_str().into(),
+        to: to.as_deref().map(Into::into),
+        allow_data_loss,
         reason: reason.clone(),
         dry_run,
     };
@@ -41,14 +53,14 @@ async fn go(
     how: Confirm,
     intent: impl Fn(bool) -> Intent,
 ) -> Outcome {
-    let planned = plan_of(client.intent(&intent(true)).await?)?;
+    let planned = planned(client.intent(&intent(true)).await?)?;
     if how.dry_run {
-        print(format, &planned, |_| plan_text(&planned))?;
+        print(format, &planned, |_| planned_text(&planned))?;
         return Ok(Exit::Pending);
     }
-    eprint!("{}", plan_text(&planned));
-    confirm(how.yes, &format!("this moves {service} from {} to {}", planned.from, planned.to), service)?;
-    let opened = plan_of(client.intent(&intent(false)).await?)?;
+    eprint!("{}", planned_text(&planned));
+    confirm(how.yes, &question(&planned.plan), service)?;
+    let opened = self::planned(client.intent(&intent(false)).await?)?.plan;
     if how.no_wait {
         print(format, &opened, |_| format!("{} is open\n", opened.id))?;
         return Ok(Exit::Pending);
@@ -56,11 +68,16 @@ async fn go(
     follow(client, opened.id, Duration::from_secs(how.timeout)).await
 }
 
-fn plan_of(reply: IntentReply) -> Result<Plan, Failure> {
-    match reply {
-        IntentReply::Done { plan: Some(plan), .. } => Ok(plan),
-        IntentReply::Done { plan: None, .. } => Err(Failure::error("the controller made no plan")),
-        IntentReply::Refused { refusal } => Err(refusal.into()),
+fn question(plan: &Plan) -> String {
+    let Plan { service, from, to, .. } = plan;
+    let loss = match (plan.accepts_loss, &plan.loss) {
+        (true, Some(loss)) => format!(", and gives up what {to} lacks ({loss})"),
+        (true, None) => format!(", and gives up whatever {to} lacks"),
+        (false, _) => String::new(),
+    };
+    match from == to {
+        true => format!("this has the database of {service} go on in {to}{loss}"),
+        false => format!("this moves {service} from {from} to {to}{loss}"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tables for people, JSON and YAML for programs.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use decision::time::Time;
 use serde::Serialize;
@@ -55,6 +57,15 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
+    /// Leaves out the columns with these heads.
+    pub fn drop_columns(&mut self, heads: &[&str]) {
+        let kept: Vec<bool> = self.rows[0].iter().map(|head| !heads.contains(&head.as_str())).collect();
+        for row in &mut self.rows {
+            let mut kept = kept.iter();
+            row.retain(|_| kept.next().copied().unwrap_or(true));
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
@@ -92,6 +103,31 @@ pub fn age(now: Time, at: Time) -> String {
         120..7_200 => format!("{}m", seconds / 60),
         7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long, to look at: `250ms`, `3.9s`, `12m`, `5h`.
+pub fn span(span: Duration) -> String {
+    match span.as_millis() {
+        ms @ 0..1_000 => format!("{ms}ms"),
+        ms @ 1_000..120_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        ms @ 120_000..7_200_000 => format!("{}m", ms / 60_000),
+        ms => format!("{}h", ms / 3_600_000),
+    }
+}
+
+/// `512 B`, `4.9 KiB`, `64.0 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    let (mut value, mut units) = (bytes as f64, ["KiB", "MiB", "GiB", "TiB"].into_iter());
+    let mut unit = None;
+    while value >= 1_024.0
+        && let Some(next) = units.next()
+    {
+        (value, unit) = (value / 1_024.0, Some(next));
+    }
+    match unit {
+        None => format!("{bytes} B"),
+        Some(unit) => format!("{value:.1} {unit}"),
     }
 }
 

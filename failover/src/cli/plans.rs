@@ -1,10 +1,11 @@
 //! Plans and explanations.
 
 use decision::decide::WhatIf;
-use decision::explain::Explanation;
+use decision::explain::{Explanation, Rejected};
 use decision::plan::{Executor, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
 use decision::time::rfc3339;
-use wire::api::Query;
+use serde::Serialize;
+use wire::api::{Intent, IntentReply, Query};
 
 use super::args::PlanArgs;
 use super::client::{Answer, Client};
@@ -16,6 +17,8 @@ pub async fn plan(client: &Client, format: Format, args: PlanArgs) -> Outcome {
         let answer: Answer<WhatIf> = client.read(&Query::IfLost { region: region.as_str().into() }).await?;
         let what_if = answer.document;
         print(format, &what_if, |_| what_if_text(&what_if))?;
+    } else if let (Some(service), Some(to)) = (&args.id, &args.to) {
+        return rehearse(client, format, service, to, args.forced).await;
     } else if let Some(id) = args.id {
         let answer: Answer<PlanRecord> = client.read(&Query::Plan { id: parse_id(&id)? }).await?;
         let record = answer.document;
@@ -26,6 +29,42 @@ pub async fn plan(client: &Client, format: Format, args: PlanArgs) -> Outcome {
         print(format, &records, |_| list_text(&records))?;
     }
     Ok(Exit::Done)
+}
+
+/// What a move would do, without opening it.
+async fn rehearse(client: &Client, format: Format, service: &str, to: &str, forced: bool) -> Outcome {
+    let (service, to, reason) = (service.into(), Some(to.into()), "asked by an operator".to_owned());
+    let intent = match forced {
+        // What may be lost is shown, and not asked about.
+        true => Intent::Failover { service, to, allow_data_loss: true, reason, dry_run: true },
+        false => Intent::Switchover { service, to, reason, dry_run: true },
+    };
+    let planned = planned(client.intent(&intent).await?)?;
+    print(format, &planned, |_| planned_text(&planned))?;
+    Ok(Exit::Pending)
+}
+
+/// A plan that is not open yet.
+#[derive(Serialize)]
+pub struct Planned {
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Why it leads to no other region.
+    pub rejected: Vec<Rejected>,
+}
+
+pub fn planned(reply: IntentReply) -> Result<Planned, Failure> {
+    match reply {
+        IntentReply::Done { plan: Some(plan), rejected, .. } => Ok(Planned { plan: *plan, rejected }),
+        IntentReply::Done { plan: None, .. } => Err(Failure::error("the controller made no plan")),
+        IntentReply::Refused { refusal } => Err(refusal.into()),
+    }
+}
+
+pub fn planned_text(planned: &Planned) -> String {
+    planned.rejected.iter().fold(plan_text(&planned.plan), |text, rejected| {
+        text + &format!("  not {}: {}\n", rejected.region, rejected.why)
+    })
 }
 
 pub async fn explain(client: &Client, format: Format, service: String) -> Outcome {
@@ -88,6 +127,10 @@ pub fn plan_text(plan: &Plan) -> String {
         };
         let mark = if step.point_of_no_return { "  (point of no return)" } else { "" };
         text += &format!("  {}. {} [{executor}]{mark}\n", step.id, step.action);
+    }
+    if let Some(loss) = &plan.loss {
+        let accepted = if plan.accepts_loss { ", which a person accepts" } else { "" };
+        text += &format!("  what may be lost, by the last reports: {loss}{accepted}\n");
     }
     if plan.needs_approval {
         text += "  it waits for approval first: `failover approve PLAN`\n";

@@ -5,6 +5,7 @@ use futures::StreamExt;
 use wire::api::{Query, Status};
 
 use super::client::{Answer, Client};
+use super::databases;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{Format, Table, age, render};
 
@@ -99,6 +100,11 @@ pub fn status_text(status: &Status, wide: bool) -> String {
         }
         if wide {
             text += &format!("{}: {}\n", service.name, service.because);
+        }
+    }
+    for service in &status.services {
+        if let Some(database) = &service.database {
+            text += &format!("\n{}", databases::text(&service.name, database, status.as_of, wide));
         }
     }
     if !status.open_plans.is_empty() {

@@ -56,6 +56,8 @@ pub struct ControllerLayout {
 pub struct AgentLayout {
     pub id: AgentId,
     pub dns: SocketAddr,
+    /// Where other agents reach it.
+    pub peer: SocketAddr,
     pub data_dir: PathBuf,
 }
 
@@ -97,6 +99,7 @@ impl Layout {
                 .map(|k| AgentLayout {
                     id: AgentId::new(region.name.clone(), k + 1),
                     dns: port(AGENTS_FROM + 2 * k),
+                    peer: port(AGENTS_FROM + 2 * k + 1),
                     data_dir: folder.join(format!("agent-{}", k + 1)),
                 })
                 .collect();

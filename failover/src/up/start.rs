@@ -207,6 +207,8 @@ fn start(
                 &agent.data_dir.display().to_string(),
                 "--dns-listen",
                 &agent.dns.to_string(),
+                "--peer-listen",
+                &agent.peer.to_string(),
             ]);
             args.extend(certificate_args(&certificates.agent(&agent.id)));
             launch(agent_name(region.name.as_str(), agent.id.ordinal), &agent_program, args)?;

@@ -14,11 +14,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wire::host::Host;
+use wire::tls::Credentials;
 
 use super::Board;
+use super::anew::Anew;
 use super::controllers::Controllers;
 use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
+use super::promises::Promises;
 use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
 use super::settings;
@@ -60,11 +63,14 @@ pub(super) struct Keeper {
     prober: Option<Prober>,
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
+    pub(super) anew: Anew,
     /// When the slots and roles of a primary were last seen to.
     pub(super) tended: Option<Instant>,
     /// Why its users are not as wished yet; none: they are.
     pub(super) users_wanting: Option<String>,
     board: Arc<Board>,
+    promises: Arc<Promises>,
+    credentials: Credentials,
 }
 
 impl Keeper {
@@ -76,6 +82,8 @@ impl Keeper {
         data_dir: PathBuf,
         guard_program: Option<PathBuf>,
         board: Arc<Board>,
+        promises: Arc<Promises>,
+        credentials: Credentials,
     ) -> Keeper {
         let folder = data_dir.join("databases").join(service.as_str());
         let guard_settings = guard::client::Settings {
@@ -87,6 +95,7 @@ impl Keeper {
             program: guard_program,
             timeout: GUARD_WITHIN,
         };
+        let anew = Anew::new(&folder);
         Keeper {
             service,
             agent,
@@ -108,9 +117,12 @@ impl Keeper {
             problem: None,
             prober: None,
             must_clone: false,
+            anew,
             tended: None,
             users_wanting: None,
             board,
+            promises,
+            credentials,
         }
     }
 
@@ -179,7 +191,13 @@ impl Keeper {
         let armed = status.running.as_ref().and_then(|running| running.lease);
         // S1: renewals reach the guard that counts, also after this process was started anew.
         self.lease.arm(armed.is_some().then(|| guard.clone()));
-        let leased = self.lease.held(goal.epoch).is_some();
+        self.lease.ask_peers(&self.host, &self.credentials, goal);
+        let is_armed = armed.is_some_and(|lease| lease.epoch == goal.epoch.0);
+        // S1: what was promised in failsafe mode is kept, whoever leads by now.
+        let is_bound = goal.wished.failsafe
+            && !is_armed
+            && self.promises.forbids(&self.service, goal.epoch, goal.wished.lease.ttl);
+        let leased = self.lease.held(goal.epoch).is_some() && !is_bound;
         let health = self.prober.as_ref().map(|prober| prober.health(goal.wished.lease.ttl));
         let dead = match &health {
             Some(Health::Dead { why }) => Some(why.clone()),
@@ -200,6 +218,9 @@ impl Keeper {
         if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
             next = Action::Clone { of: of.clone() };
         }
+        if self.anew.is_wished(goal.reinit).await {
+            next = keep::anew(&goal.role, &look.seen, next);
+        }
         if next == Action::Settled {
             self.settle(goal, &postgres, &look).await?;
         }
@@ -213,6 +234,11 @@ impl Keeper {
         let pause = match &next {
             Action::Rest => {
                 self.problem = None;
+                if look.seen.process == Process::Primary
+                    && let Err(why) = self.anew.is_done(goal.reinit).await
+                {
+                    tracing::warn!(why, "it may be copied once more when it is a replica again");
+                }
                 self.tend(goal, &postgres, &look).await?;
                 CALM
             }

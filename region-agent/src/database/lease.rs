@@ -2,16 +2,24 @@
 //! renewal was *sent* (S1), on the clock that the guard counts by, which goes on while the machine
 //! sleeps.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use decision::config::LeaseTimings;
 use decision::database::{Position, lease::guard_after};
-use decision::name::ServiceName;
+use decision::goal::DatabaseGoal;
+use decision::name::{AgentId, ServiceName};
 use decision::plan::Epoch;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use wire::connect::{ChannelOptions, channel};
+use wire::host::Host;
 use wire::lease::{Renewal, Renewed};
+use wire::proto::regent::v1 as pb;
+use wire::proto::regent::v1::peers_client::PeersClient;
+use wire::tls::{Credentials, Expect};
 
 use super::controllers::Controllers;
 use crate::guard::client::Guard;
@@ -48,6 +56,12 @@ impl Held {
     }
 }
 
+#[derive(Default)]
+struct Peers {
+    wanted: Option<BTreeMap<AgentId, String>>,
+    clients: Option<BTreeMap<AgentId, PeersClient<Channel>>>,
+}
+
 /// Shared by the keeper of the instance and the renewals.
 pub(super) struct LeaseKeeper {
     wanted: watch::Sender<Option<Wanted>>,
@@ -55,6 +69,8 @@ pub(super) struct LeaseKeeper {
     /// The guard counts: each renewal is told to it.
     armed: Mutex<Option<Guard>>,
     position: Mutex<Option<Position>>,
+    /// In failsafe mode: whom to ask when no controller answers; an error when one has no address.
+    peers: Mutex<Peers>,
 }
 
 impl LeaseKeeper {
@@ -64,6 +80,7 @@ impl LeaseKeeper {
             held: watch::Sender::new(None),
             armed: Mutex::default(),
             position: Mutex::default(),
+            peers: Mutex::default(),
         })
     }
 
@@ -138,15 +155,66 @@ impl LeaseKeeper {
             let (keeper, controllers) = (Arc::clone(self), controllers.clone());
             under_way.spawn(async move {
                 let sent_ns = now_ns();
-                match controllers.renew(renewal, ttl).await {
+                let renewed = renewal.service.clone();
+                // In failsafe mode others must still be asked in time.
+                match controllers.renew(renewal, ttl / 4).await {
                     Some(Renewed::Granted) => keeper.granted(wanted, sent_ns).await,
                     Some(Renewed::Refused { why }) => {
                         tracing::warn!(epoch = %wanted.epoch, why, "lease refused")
                     }
-                    None => tracing::debug!(epoch = %wanted.epoch, "a renewal was not answered"),
+                    None => keeper.ask_for_promises(&renewed, wanted).await,
                 }
             });
         }
+    }
+
+    /// Failsafe mode: all the others, afresh, or it does not count.
+    async fn ask_for_promises(&self, service: &ServiceName, wanted: Wanted) {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clients.clone();
+        let Some(peers) = peers else {
+            tracing::debug!(epoch = %wanted.epoch, "a renewal was not answered");
+            return;
+        };
+        let sent_ns = now_ns();
+        let ttl = wanted.timings.ttl;
+        let asked = peers.into_values().map(|mut client| {
+            let request = pb::PromiseRequest {
+                service: service.0.clone(),
+                epoch: wanted.epoch.0,
+                ttl_ms: ttl.as_millis() as u64,
+            };
+            async move { client.promise(request).await.is_ok_and(|reply| reply.into_inner().promised) }
+        });
+        let all = tokio::time::timeout(ttl, futures::future::join_all(asked)).await;
+        if all.is_ok_and(|promised| promised.into_iter().all(|promised| promised)) {
+            tracing::warn!(epoch = %wanted.epoch, "no controller answers: going on by the promise of all other agents");
+            self.granted(wanted, sent_ns).await;
+        }
+    }
+
+    /// Whom the goal names, where failsafe is on and each of them can be asked.
+    pub(super) fn ask_peers(&self, host: &Host, credentials: &Credentials, goal: &DatabaseGoal) {
+        let wanted: Option<BTreeMap<AgentId, String>> = match goal.wished.failsafe {
+            true => goal.peers.iter().map(|(agent, at)| Some((agent.clone(), at.clone()?))).collect(),
+            false => None,
+        };
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.wanted == wanted {
+            return;
+        }
+        let options = ChannelOptions {
+            connect_timeout: goal.wished.lease.ttl,
+            keepalive_interval: goal.wished.lease.ttl,
+            keepalive_timeout: goal.wished.lease.ttl,
+        };
+        peers.clients = wanted.as_ref().map(|wanted| {
+            let client = |(agent, address): (&AgentId, &String)| {
+                let expect = Expect::Agent(agent.clone());
+                (agent.clone(), PeersClient::new(channel(host, credentials, address, expect, options)))
+            };
+            wanted.iter().map(client).collect()
+        });
+        peers.wanted = wanted;
     }
 
     async fn granted(&self, wanted: Wanted, sent_ns: u64) {

@@ -1,11 +1,13 @@
 //! The instances of databases that this region runs: each kept as its goal says, under its lease,
 //! by one task; the postmaster itself belongs to the guard, which outlives this process.
 
+mod anew;
 mod controllers;
 mod health;
 mod keeper;
 mod lease;
 mod perform;
+pub mod promises;
 mod report;
 mod see;
 mod settings;
@@ -28,6 +30,7 @@ use wire::tls::Credentials;
 
 use controllers::Controllers;
 use keeper::Keeper;
+use promises::Promises;
 
 use crate::goals::Held;
 
@@ -48,12 +51,14 @@ pub struct Settings {
     /// None: beside this program.
     pub guard_program: Option<PathBuf>,
     pub board: Arc<Board>,
+    pub promises: Arc<Promises>,
 }
 
 /// One task for each database that the goal names, until `stop`. PostgreSQL runs on after it, as
 /// long as its lease does.
 pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop: CancellationToken) {
-    let Settings { host, credentials, controllers, agent, data_dir, guard_program, board } = settings;
+    let Settings { host, credentials, controllers, agent, data_dir, guard_program, board, promises } =
+        settings;
     let controllers = Controllers::new(&host, &credentials, &controllers, CONNECT_WITHIN);
     let mut kept: BTreeMap<ServiceName, watch::Sender<DatabaseGoal>> = BTreeMap::new();
     let mut keepers = JoinSet::new();
@@ -85,6 +90,8 @@ pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop
                             data_dir.clone(),
                             guard_program.clone(),
                             Arc::clone(&board),
+                            Arc::clone(&promises),
+                            credentials.clone(),
                         );
                         keepers.spawn(keeper.keep(goal_of_it, stop.clone()));
                     }

@@ -243,7 +243,7 @@ impl Keeper {
         tracing::info!(aside = ?cloned.aside, "copied");
         self.must_clone = false;
         self.forget_parting();
-        Ok(())
+        self.anew.is_done(goal.reinit).await
     }
 
     /// What it has, once it will not change.

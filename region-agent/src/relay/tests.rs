@@ -61,5 +61,7 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
         role,
         writer,
         writer_serves: true,
+        reinit: 0,
+        peers: BTreeMap::new(),
     }
 }

@@ -63,6 +63,8 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
         role: DatabaseRole::Replica { of: "us".into(), heir: false },
         writer: Some("us".into()),
         writer_serves: true,
+        reinit: 0,
+        peers: Default::default(),
     }
 }
 

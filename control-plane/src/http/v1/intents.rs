@@ -25,6 +25,26 @@ pub(in crate::http) struct Switchover {
     reason: String,
 }
 
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Failover {
+    /// Whoever would lose least when none is named.
+    #[serde(default)]
+    to: Option<String>,
+    /// What the target lacks may be lost.
+    #[serde(default)]
+    allow_data_loss: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Reinit {
+    /// Where the replica is.
+    region: String,
+}
+
 /// Why, for the journal; the status page may show it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +82,44 @@ pub(in crate::http) async fn switchover(
 ) -> Result<Response, Problem> {
     let (service, to) = (ServiceName(service), body.to.map(RegionName));
     wish(face, peer, Intent::Switchover { service, to, reason: body.reason, dry_run }, dry_run).await
+}
+
+/// Forces a service to another region: whoever writes to its database is ended at once. What would be
+/// lost is refused unless it is accepted.
+#[utoipa::path(post, path = "/api/v1/services/{service}/failover", tag = "actions", request_body = Failover,
+    params(("service" = String, Path, description = "The service"), Acting), responses(
+    (status = 202, description = "`IntentReply`; `Location` is the plan that was opened", body = Object),
+    (status = 200, description = "`IntentReply` of a dry run, with the loss and the regions rejected", body = Object),
+    (status = 404, body = Problem, content_type = "application/problem+json", description = "No such thing"),
+    (status = 409, body = Problem, content_type = "application/problem+json",
+        description = "A rule refused, or data would be lost")))]
+pub(in crate::http) async fn failover(
+    face: Face<Shared>,
+    peer: Extension<Peer>,
+    Named(service): Named,
+    Asked(Acting { dry_run }): Asked<Acting>,
+    Body(body): Body<Failover>,
+) -> Result<Response, Problem> {
+    let Failover { to, allow_data_loss, reason } = body;
+    let (service, to) = (ServiceName(service), to.map(RegionName));
+    wish(face, peer, Intent::Failover { service, to, allow_data_loss, reason, dry_run }, dry_run).await
+}
+
+/// Has the replica of a service's database in a region copied anew.
+#[utoipa::path(post, path = "/api/v1/services/{service}/reinit", tag = "actions", request_body = Reinit,
+    params(("service" = String, Path, description = "The service"), Acting), responses(
+    (status = 200, description = "`IntentReply`", body = Object),
+    (status = 404, body = Problem, content_type = "application/problem+json", description = "No such thing"),
+    (status = 409, body = Problem, content_type = "application/problem+json", description = "A rule refused")))]
+pub(in crate::http) async fn reinit(
+    face: Face<Shared>,
+    peer: Extension<Peer>,
+    Named(service): Named,
+    Asked(Acting { dry_run }): Asked<Acting>,
+    Body(body): Body<Reinit>,
+) -> Result<Response, Problem> {
+    let (service, region) = (ServiceName(service), RegionName(body.region));
+    wish(face, peer, Intent::Reinit { service, region }, dry_run).await
 }
 
 /// Moves a service home, to the first region that hosts it.
@@ -192,7 +250,8 @@ async fn wish(
 ) -> Result<Response, Problem> {
     let by = peer.id.identity.to_string();
     // The leader itself tries plans that are not to be opened; the rest is tried on a copy here.
-    let by_leader = matches!(intent, Intent::Switchover { .. } | Intent::Failback { .. });
+    let by_leader =
+        matches!(intent, Intent::Switchover { .. } | Intent::Failback { .. } | Intent::Failover { .. });
     let reply = match dry_run && !by_leader {
         true => rehearse(&*face.backend, intent, by)?,
         false => face.backend.intent(intent, by).await?,
@@ -203,7 +262,7 @@ async fn wish(
 fn answer(reply: &IntentReply, dry_run: bool) -> Result<Response, Problem> {
     let (refusal, opened) = match reply {
         IntentReply::Refused { refusal } => (Some(refusal), None),
-        IntentReply::Done { outcome, plan } => (outcome.refusal(), plan.as_ref().filter(|_| !dry_run)),
+        IntentReply::Done { outcome, plan, .. } => (outcome.refusal(), plan.as_ref().filter(|_| !dry_run)),
     };
     if let Some(refusal) = refusal {
         return Err(Problem::refused(refusal.clone()));

@@ -21,7 +21,7 @@ const AS_OF: HeaderName = HeaderName::from_static("regent-as-of");
 
 /// Everything at a glance.
 #[utoipa::path(get, path = "/api/v1/status", tag = "state", params(Reading), responses(
-    (status = 200, description = "`Status`: members, regions, services, open plans", body = Object),
+    (status = 200, description = "`Status`: members, regions, services with their databases, open plans", body = Object),
     (status = 503, body = Problem, content_type = "application/problem+json", description = "No majority")))]
 pub(in crate::http) async fn status(
     Face(face): Face<Shared>,
@@ -42,7 +42,7 @@ pub(in crate::http) async fn regions(
 
 /// The services.
 #[utoipa::path(get, path = "/api/v1/services", tag = "state", params(Reading), responses(
-    (status = 200, description = "`[ServiceStatus]`: primary region, verdict, epoch, names", body = [Object])))]
+    (status = 200, description = "`[ServiceStatus]`: primary region, verdict, epoch, names, database", body = [Object])))]
 pub(in crate::http) async fn services(
     Face(face): Face<Shared>,
     Asked(reading): Asked<Reading>,
@@ -146,6 +146,13 @@ pub(in crate::http) async fn explain(
     Named(service): Named,
 ) -> Result<Response, Problem> {
     ask(&face, Query::Explain { service: ServiceName(service) }, Reading::default()).await
+}
+
+/// The leases of all databases, by the leader's count.
+#[utoipa::path(get, path = "/api/v1/leases", tag = "state",
+    responses((status = 200, description = "`{SERVICE: LeaseStatus}`: epoch, what is left, last renewal", body = Object)))]
+pub(in crate::http) async fn leases(Face(face): Face<Shared>) -> Result<Response, Problem> {
+    ask(&face, Query::Leases, Reading::default()).await
 }
 
 async fn ask(face: &Shared, query: Query, reading: Reading) -> Result<Response, Problem> {

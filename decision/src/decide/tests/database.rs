@@ -286,3 +286,43 @@ fn goals_say_who_writes_and_who_follows() {
         assert_eq!(role(&world, region), DatabaseRole::Rest);
     }
 }
+
+/// The leader is lost before, in the midst of, and after each entry that a story takes. However it
+/// was, it ends the same, and nobody was granted the lease twice for it.
+#[test]
+fn a_leader_lost_at_any_step_changes_nothing_in_the_end() {
+    type Story = fn(&mut World);
+    let stories: [(&str, Story); 3] = [
+        ("postmaster killed", |world| world.crash_database("app", "us")),
+        ("region lost", |world| world.kill("us")),
+        ("switchover", |world| {
+            let (state, now) = (&world.state, world.now);
+            let plan = switchover(state, now, &"app".into(), Some(&"eu".into()), "test".into()).unwrap();
+            world.must(Command::OpenPlan { plan, explanation: None });
+        }),
+    ];
+    let begun = world(Mode::Async);
+    for (name, story) in stories {
+        let mut reached = 0;
+        for entries in 0.. {
+            let mut world = begun.clone();
+            let from = world.state.journal.last_seq();
+            story(&mut world);
+            world.lose_leader_after = Some(entries);
+            world.run_for(secs(30));
+            if world.lose_leader_after.is_some() {
+                // The story has fewer entries.
+                reached = entries;
+                break;
+            }
+            let journal = world.journal(from);
+            assert_eq!(world.writers("app"), ["eu"], "{name} after {entries}: {journal:#?}");
+            assert_eq!(world.primary("app"), "eu", "{name} after {entries}");
+            assert_eq!(world.answers_for("app.example.test"), ["eu=100"], "{name} after {entries}");
+            let granted = journal.iter().filter(|entry| entry.contains("may take writes")).count();
+            assert_eq!(granted, 1, "{name} after {entries}: {journal:#?}");
+            assert_eq!(world.last_plan().status, PlanStatus::Done, "{name} after {entries}: {journal:#?}");
+        }
+        assert!(reached > 5, "{name}: only {reached} entries");
+    }
+}

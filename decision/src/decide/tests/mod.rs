@@ -5,6 +5,7 @@ mod database;
 mod eligible;
 mod evidence;
 mod flapping;
+mod force;
 mod loss;
 mod many;
 mod planned;

@@ -246,7 +246,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     ];
     prop_oneof![
         6 => agent().prop_map(|agent| Command::OpenSession {
-            info: AgentInfo { dns: Some(format!("127.0.0.{}:53", agent.ordinal)), version: "1".into() },
+            info: AgentInfo { dns: Some(format!("127.0.0.{}:53", agent.ordinal)), version: "1".into(), peer: None },
             agent,
         }),
         1 => agent().prop_map(|agent| Command::LoseSession { agent }),

@@ -49,7 +49,7 @@ fn a_stage_outlives_what_else_changes_the_zone() {
     add_service(&mut config, "web");
     let mut world = shifting(config);
     // An agent comes back elsewhere, and so the zone has another name server.
-    let info = AgentInfo { dns: Some("127.0.9.9:53".into()), version: "test".into() };
+    let info = AgentInfo { dns: Some("127.0.9.9:53".into()), version: "test".into(), peer: None };
     world.must(Command::OpenSession { agent: AgentId::new("ap", 1), info });
     assert_eq!(world.answers_for("app.example.test"), ["us=75", "eu=25"]);
     // Another service of the zone moves.
