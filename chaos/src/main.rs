@@ -1,6 +1,7 @@
-//! Networks of regions by hand.
+//! Networks of regions by hand, and whole clusters under faults.
 
 mod hand;
+mod live_bench;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ enum Task {
         seed: u64,
         spaces: Vec<String>,
     },
+    /// Faults of a whole cluster with its database: how long nobody could write, what was lost.
+    LiveBench(live_bench::Flags),
     /// Remove what networks left whose owner was killed.
     NetSweep,
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Switch { seed, spaces } => {
             chaos::net::run_switch(spaces, seed).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }
+        Task::LiveBench(flags) => live_bench::run(&flags),
         Task::NetSweep => hand::sweep(),
     };
     match done {

@@ -35,7 +35,7 @@ const GROUPS: [Group; 4] = [
     },
     Group { name: "postgres", filter: "postgres_", packages: &["postgresql", "procps"] },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
-    Group { name: "netns", filter: "netns_", packages: &["iproute2", "iputils-ping"] },
+    Group { name: "netns", filter: "netns_", packages: &["iproute2", "iputils-ping", "postgresql"] },
 ];
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,8 @@ pub struct Row {
     pub what: String,
     pub unit: &'static str,
     pub ours: f64,
+    /// Of all runs, where that matters.
+    pub worst: Option<f64>,
     pub peer: Option<Peer>,
     pub target: Option<Target>,
     pub note: String,
@@ -23,12 +25,14 @@ pub enum Target {
     RatioAtLeast(f64),
     RatioAtMost(f64),
     AtMost(f64),
+    /// In the median, and ever.
+    AtMostAndWorst(f64, f64),
 }
 
 impl Row {
     /// Of one figure.
     pub fn alone(what: impl Into<String>, unit: &'static str, ours: f64) -> Row {
-        Row { what: what.into(), unit, ours, peer: None, target: None, note: String::new() }
+        Row { what: what.into(), unit, ours, worst: None, peer: None, target: None, note: String::new() }
     }
 
     /// Of rounds in which ours and theirs were measured one after the other.
@@ -42,6 +46,10 @@ impl Row {
         let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         let peer = Peer { name, value: median(theirs), ratio: median(&ratios) };
         Row { peer: Some(peer), ..Row::alone(what, unit, median(ours)) }
+    }
+
+    pub fn worst(self, worst: f64) -> Row {
+        Row { worst: Some(worst), ..self }
     }
 
     pub fn target(self, target: Target) -> Row {
@@ -59,12 +67,15 @@ impl Row {
             Target::RatioAtLeast(bound) => ratio >= bound,
             Target::RatioAtMost(bound) => ratio <= bound,
             Target::AtMost(bound) => self.ours <= bound,
+            Target::AtMostAndWorst(median, worst) => {
+                self.ours <= median && self.worst.is_some_and(|most| most <= worst)
+            }
         })
     }
 
     pub fn json(&self, part: &str) -> Value {
         json!({
-            "part": part, "what": self.what, "unit": self.unit, "ours": self.ours,
+            "part": part, "what": self.what, "unit": self.unit, "ours": self.ours, "worst": self.worst,
             "peer": self.peer.as_ref().map(|peer| peer.name),
             "theirs": self.peer.as_ref().map(|peer| peer.value),
             "ratio": self.peer.as_ref().map(|peer| peer.ratio),
@@ -76,7 +87,8 @@ impl Row {
         let peer = self.peer.as_ref();
         [
             format!("{}, {}", self.what, self.unit),
-            short(self.ours),
+            self.worst
+                .map_or_else(|| short(self.ours), |worst| format!("{} ({})", short(self.ours), short(worst))),
             peer.map_or_else(|| "-".into(), |peer| format!("{} {}", peer.name, short(peer.value))),
             peer.map_or_else(|| "-".into(), |peer| format!("{:.2}", peer.ratio)),
             self.target.map_or_else(|| "-".into(), Target::text),
@@ -92,6 +104,7 @@ impl Target {
             Target::RatioAtLeast(bound) => format!("ratio >= {bound}"),
             Target::RatioAtMost(bound) => format!("ratio <= {bound}"),
             Target::AtMost(bound) => format!("<= {bound}"),
+            Target::AtMostAndWorst(median, worst) => format!("<= {median} ({worst})"),
         }
     }
 }
@@ -155,5 +168,7 @@ mod tests {
         assert_eq!(row(f64::NAN, Target::AtMost(6.0)).reached(), Some(false));
         assert_eq!(row(f64::NAN, Target::RatioAtMost(1.0)).reached(), Some(false));
         assert_eq!(Row::alone("x", "s", 1.0).reached(), None);
+        let both = |worst| Row::alone("x", "s", 1.0).worst(worst).target(Target::AtMostAndWorst(1.0, 2.0));
+        assert_eq!((both(2.0).reached(), both(2.1).reached()), (Some(true), Some(false)));
     }
 }

@@ -1,0 +1,62 @@
+//! Whether all is well: asked of the controllers and of every server.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use super::cluster::Cluster;
+use super::options::REGIONS;
+use super::status::leader_of;
+
+const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+
+impl Cluster {
+    /// The one server that takes writes.
+    pub fn primary(&self) -> anyhow::Result<&'static str> {
+        let mut found = REGIONS.into_iter().filter(|region| self.is_primary(region).unwrap_or(false));
+        let first = found.next().context("no server takes writes")?;
+        if let Some(second) = found.next() {
+            bail!("both {first} and {second} take writes");
+        }
+        Ok(first)
+    }
+
+    pub(super) fn first_health(&self) -> anyhow::Result<()> {
+        let primary = self.eventually("primary", HEALTHY_WITHIN, || self.primary().map(Some))?;
+        // A new server may be given up for another once more while agents come; then it is made there.
+        self.make_table(primary)?;
+        self.wait_healthy().map(drop)
+    }
+
+    /// One primary, which the controllers know; both others stream from it; every region healthy, no plan
+    /// under way. Gives the primary.
+    pub fn wait_healthy(&self) -> anyhow::Result<&'static str> {
+        self.eventually("health everywhere", HEALTHY_WITHIN, || self.health().map(Some))
+    }
+
+    fn health(&self) -> anyhow::Result<&'static str> {
+        let primary = self.primary()?;
+        let streaming = self.streaming_from(primary)?;
+        for other in REGIONS.into_iter().filter(|region| *region != primary) {
+            ensure!(streaming.contains(other), "{other} does not stream from {primary}");
+        }
+        let status = self.status()?;
+        leader_of(&status).context("the controllers have no leader")?;
+        for region in list(&status["regions"]) {
+            ensure!(region["verdict"] == "healthy", "{} is {}", region["name"], region["verdict"]);
+            for agent in list(&region["agents"]) {
+                ensure!(agent["live"] == true, "agent {} is away", agent["agent"]);
+            }
+        }
+        ensure!(list(&status["open_plans"]).is_empty(), "plans are open: {}", status["open_plans"]);
+        let service = list(&status["services"]).first().context("no service")?;
+        ensure!(service["primary"] == primary, "the controllers have {} as primary", service["primary"]);
+        ensure!(service["verdict"] == "healthy", "the service is {}", service["verdict"]);
+        Ok(primary)
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,190 @@
+//! What the records of one run say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::clock::ms;
+use super::record::{Attempt, Class, Era, Outcome, Who};
+
+/// Of rows that were acknowledged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Lost {
+    pub count: usize,
+    /// From the fault until the last of them was acknowledged.
+    pub last_after_fault_ms: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The longest time in which the client had no acknowledgement, from the fault on.
+    pub gap_ms: f64,
+    /// From the fault to the client's first acknowledgement by whoever took over.
+    pub recovered_ms: Option<f64>,
+    pub acked: BTreeMap<Who, usize>,
+    /// Not on the primary in the end.
+    pub lost: BTreeMap<Who, Lost>,
+    /// The longest time in which an older era still acknowledged after a newer one had begun to. Below 0: that
+    /// much lay between them.
+    pub overlap_ms: Option<f64>,
+    /// Acknowledged in an older era after the first acknowledgement in a newer.
+    pub late_acks: usize,
+    /// The last acknowledgement by the old primary, from the fault.
+    pub old_primary_until_ms: Option<f64>,
+    /// The client's.
+    pub errors: BTreeMap<Class, usize>,
+    pub eras: usize,
+}
+
+/// `rows`: what the primary has in the end.
+pub(super) fn judge(attempts: &[Attempt], fault_ns: u64, rows: &BTreeSet<i64>) -> Judgement {
+    let mut judgement = Judgement { gap_ms: gap_ms(attempts, fault_ns), ..Judgement::default() };
+    let old = era_at(attempts, fault_ns);
+    let since_fault = |ns: u64| ms(ns) - ms(fault_ns);
+    judgement.recovered_ms = attempts
+        .iter()
+        .filter(|attempt| attempt.who == Who::Client && attempt.ended_ns > fault_ns)
+        .filter(|attempt| attempt.era().is_some_and(|era| Some(era) != old))
+        .map(|attempt| since_fault(attempt.ended_ns))
+        .min_by(f64::total_cmp);
+    for attempt in attempts {
+        match &attempt.outcome {
+            Outcome::Acked { .. } => {
+                *judgement.acked.entry(attempt.who).or_default() += 1;
+                if !rows.contains(&attempt.id) {
+                    let lost = judgement.lost.entry(attempt.who).or_default();
+                    lost.count += 1;
+                    let after = since_fault(attempt.ended_ns);
+                    lost.last_after_fault_ms = Some(lost.last_after_fault_ms.map_or(after, |b| b.max(after)));
+                }
+            }
+            Outcome::Failed(Class::ReadOnly, _) => {}
+            Outcome::Failed(class, _) if attempt.who == Who::Client => {
+                *judgement.errors.entry(*class).or_default() += 1;
+            }
+            Outcome::Failed(..) => {}
+        }
+    }
+    judgement.old_primary_until_ms = attempts
+        .iter()
+        .filter(|attempt| old.is_some() && attempt.era() == old)
+        .filter_map(|attempt| latest(attempt).map(since_fault))
+        .max_by(f64::total_cmp);
+    let eras = eras(attempts);
+    judgement.eras = eras.len();
+    overlaps(&mut judgement, attempts, &eras);
+    judgement
+}
+
+fn gap_ms(attempts: &[Attempt], fault_ns: u64) -> f64 {
+    let mut acks: Vec<u64> = attempts
+        .iter()
+        .filter(|attempt| attempt.who == Who::Client && attempt.is_acked())
+        .map(|attempt| attempt.ended_ns)
+        .collect();
+    acks.sort_unstable();
+    let gaps = acks.windows(2).filter(|pair| pair[1] > fault_ns).map(|pair| ms(pair[1] - pair[0]));
+    gaps.max_by(f64::total_cmp).unwrap_or(f64::INFINITY)
+}
+
+/// Who took writes when the fault came.
+pub(super) fn era_at(attempts: &[Attempt], fault_ns: u64) -> Option<&Era> {
+    let before = attempts.iter().filter(|attempt| attempt.ended_ns <= fault_ns && attempt.is_acked());
+    before.max_by_key(|attempt| attempt.ended_ns)?.era()
+}
+
+/// When an acknowledged row was committed at the latest, by those who stand beside the server; what comes from
+/// afar may have been late, so that of it only the moment counts when its statement ran.
+fn latest(attempt: &Attempt) -> Option<u64> {
+    let Outcome::Acked { ran_ns, .. } = attempt.outcome else { return None };
+    Some(match attempt.who {
+        Who::Client => ran_ns,
+        Who::Inside | Who::Observer => attempt.ended_ns,
+    })
+}
+
+/// The first and the last moment of an era: when its first statement ran, and when its last row was committed.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: u64,
+    last: u64,
+}
+
+fn eras(attempts: &[Attempt]) -> BTreeMap<&Era, Span> {
+    let mut eras: BTreeMap<&Era, Span> = BTreeMap::new();
+    for attempt in attempts {
+        let Outcome::Acked { era, ran_ns, .. } = &attempt.outcome else { continue };
+        let last = latest(attempt).unwrap_or(*ran_ns);
+        let span = eras.entry(era).or_insert(Span { first: *ran_ns, last });
+        span.first = span.first.min(*ran_ns);
+        span.last = span.last.max(last);
+    }
+    eras
+}
+
+fn overlaps(judgement: &mut Judgement, attempts: &[Attempt], eras: &BTreeMap<&Era, Span>) {
+    let mut in_order: Vec<(&Era, Span)> = eras.iter().map(|(era, span)| (*era, *span)).collect();
+    in_order.sort_by_key(|(_, span)| span.first);
+    for (n, (_, newer)) in in_order.iter().enumerate() {
+        for (older_era, older) in &in_order[..n] {
+            let overlap = ms(older.last) - ms(newer.first);
+            judgement.overlap_ms = Some(judgement.overlap_ms.map_or(overlap, |most| most.max(overlap)));
+            if overlap <= 0.0 {
+                continue;
+            }
+            let is_late = |attempt: &&Attempt| {
+                attempt.era() == Some(older_era) && latest(attempt).is_some_and(|at| at > newer.first)
+            };
+            judgement.late_acks += attempts.iter().filter(is_late).count();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn era(server: &str) -> Era {
+        Era { server: server.into(), timeline: "00000001".into(), started_us: 0 }
+    }
+
+    fn acked(id: i64, who: Who, server: &str, at_ms: u64) -> Attempt {
+        let outcome = Outcome::Acked { era: era(server), epoch: 1, ran_ns: at_ms * MS };
+        Attempt { id, who, to: "us-east-1", sent_ns: at_ms * MS, ended_ns: (at_ms + 1) * MS, outcome }
+    }
+
+    fn rows(ids: impl IntoIterator<Item = i64>) -> BTreeSet<i64> {
+        ids.into_iter().collect()
+    }
+
+    #[test]
+    fn the_gap_is_the_longest_after_the_fault() {
+        let attempts: Vec<_> =
+            [0, 500, 510, 900, 910].map(|at| acked(at as i64, Who::Client, "a", at)).into();
+        let judged = judge(&attempts, 505 * MS, &rows([0, 500, 510, 900, 910]));
+        assert_eq!((judged.gap_ms, judged.eras, judged.recovered_ms), (390.0, 1, None));
+        assert!(judged.lost.is_empty());
+    }
+
+    #[test]
+    fn what_an_old_era_acknowledges_after_a_new_one_is_two_writers() {
+        let mut attempts = vec![acked(1, Who::Observer, "a", 10), acked(2, Who::Observer, "b", 100)];
+        let judged = judge(&attempts, 50 * MS, &rows([1, 2]));
+        assert_eq!((judged.overlap_ms, judged.late_acks), (Some(-89.0), 0));
+        attempts.push(acked(3, Who::Observer, "a", 120));
+        let judged = judge(&attempts, 50 * MS, &rows([1, 2]));
+        assert_eq!((judged.overlap_ms, judged.late_acks), (Some(21.0), 1));
+        assert_eq!(judged.lost[&Who::Observer], Lost { count: 1, last_after_fault_ms: Some(71.0) });
+        assert_eq!(judged.old_primary_until_ms, Some(71.0));
+    }
+
+    #[test]
+    fn a_clients_time_of_hearing_is_no_time_of_commit() {
+        let mut late = acked(1, Who::Client, "a", 10);
+        late.ended_ns = 200 * MS;
+        let judged = judge(&[late, acked(2, Who::Client, "b", 100)], 50 * MS, &rows([1, 2]));
+        assert_eq!(judged.late_acks, 0);
+    }
+}

@@ -1,0 +1,28 @@
+//! Real processes in regions of this machine: a whole cluster with its PostgreSQL, faults, clients that write
+//! all the time, observers beside every server, and a judge of what they saw.
+
+mod client;
+mod clock;
+mod cluster;
+mod faults;
+mod folder;
+mod health;
+mod judge;
+mod layout;
+mod options;
+mod part;
+mod place;
+mod prepare;
+mod programs;
+mod record;
+mod regions_yml;
+pub mod scenario;
+mod sql;
+mod status;
+
+pub use client::{Load, Through};
+pub use clock::{ms, now_ns};
+pub use cluster::Cluster;
+pub use judge::{Judgement, Lost};
+pub use options::{CLIENT, Mode, Options, Profile, REGIONS};
+pub use record::{Attempt, Class, Era, Outcome, Who};

@@ -1,0 +1,88 @@
+//! What a cluster is to be.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Of the parts that Regent has, the client is apart: see [`CLIENT`].
+pub const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-southeast-1"];
+/// A place of its own, as far from every region as they are from each other.
+pub const CLIENT: &str = "client";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    Fast,
+    Balanced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    Async,
+    Sync,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    pub profile: Profile,
+    pub mode: Mode,
+    pub failsafe: bool,
+    /// Each way between any two places.
+    pub one_way: Duration,
+    pub jitter: Duration,
+    /// Of each way.
+    pub loss: f64,
+    /// `lease_ttl`, `lease_renew_every` and `fence_budget`, if not the profile's.
+    pub lease: Option<[Duration; 3]>,
+    /// `max_data_loss.bytes`, if not the default.
+    pub max_data_loss: Option<String>,
+    /// What the parts log: `REGENT_LOG`.
+    pub log: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            profile: Profile::Balanced,
+            mode: Mode::Async,
+            failsafe: false,
+            one_way: Duration::from_millis(20),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            lease: None,
+            max_data_loss: None,
+            log: None,
+        }
+    }
+}
+
+impl Options {
+    pub fn new(profile: Profile, mode: Mode) -> Options {
+        Options { profile, mode, ..Options::default() }
+    }
+
+    /// How long a primary may write after its last renewal.
+    pub fn lease_ttl(&self) -> Duration {
+        let of_profile = match self.profile {
+            Profile::Fast => Duration::from_millis(550),
+            Profile::Balanced => Duration::from_millis(3_500),
+        };
+        self.lease.map_or(of_profile, |[ttl, ..]| ttl)
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Profile::Fast => "fast",
+            Profile::Balanced => "balanced",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mode::Async => "async",
+            Mode::Sync => "sync",
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! `chaos live-bench`: faults of a whole cluster with its database, measured.
+
+mod cases;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chaos::live::scenario::{Run, Runner};
+use chaos::live::{Cluster, Judgement, Options, Through, Who};
+use serde_json::json;
+
+use cases::{CASES, Case, What};
+
+#[derive(clap::Args)]
+pub struct Flags {
+    /// As fast-async-cut-off; those of the benchmark when none is named
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Name what there is, and measure nothing
+    #[arg(long)]
+    list: bool,
+    #[arg(long, default_value_t = 5)]
+    repetitions: usize,
+    /// A line of JSON for each run, instead of words
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
+    output: Option<String>,
+    /// The client writes through the relay of this region's agent, and not to the servers themselves
+    #[arg(long, value_name = "REGION")]
+    relay: Option<String>,
+    /// For what is drawn by chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Leave data and logs
+    #[arg(long)]
+    keep: bool,
+    /// What the parts log, as in debug
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
+    if flags.list {
+        for (case, what) in CASES.iter().flat_map(|case| case.what.iter().map(move |what| (case, what))) {
+            println!("{}{}", case.name(what), if what.is_timed() { "" } else { " (only when named)" });
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let known =
+        |name: &String| CASES.iter().any(|case| case.what.iter().any(|what| case.name(what) == *name));
+    if let Some(unknown) = flags.only.iter().find(|only| !known(only)) {
+        anyhow::bail!("{unknown:?} is not measured; --list names what is");
+    }
+    let mut failed = false;
+    for case in &CASES {
+        let wanted = |what: &&What| match flags.only.is_empty() {
+            true => what.is_timed(),
+            false => flags.only.contains(&case.name(what)),
+        };
+        let what: Vec<&What> = case.what.iter().filter(wanted).collect();
+        if what.is_empty() {
+            continue;
+        }
+        if let Err(error) = measure(flags, case, &what) {
+            eprintln!("{}, {}: {error:#}", case.profile, case.mode);
+            failed = true;
+        }
+    }
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+fn measure(flags: &Flags, case: &Case, all: &[&What]) -> anyhow::Result<()> {
+    let options = Options { log: flags.log.clone(), ..case.options() };
+    eprintln!("starting {}, {}", options.profile, options.mode);
+    let mut cluster = Cluster::start(options)?;
+    if flags.keep {
+        cluster.keep_folder();
+    }
+    let mut runner = Runner::new(&cluster);
+    if let Some(region) = &flags.relay {
+        runner.through = Through::relay(region)?;
+    }
+    for what in all {
+        let name = case.name(what);
+        for n in 0..what.times(flags.repetitions) {
+            go(flags, &mut runner, what, &name, n)?;
+        }
+    }
+    Ok(())
+}
+
+fn go(flags: &Flags, runner: &mut Runner, what: &What, name: &str, n: usize) -> anyhow::Result<()> {
+    match what {
+        // In turn: a leader that is lost with the region costs an election too.
+        What::Fault(fault) => tell(flags, name, &runner.run(*fault, Some(n % 2 == 1))?),
+        What::KillLeader { fault, every } => {
+            let after = *every * n as u32;
+            let name = format!("{name} after {} ms", after.as_millis());
+            tell(flags, &name, &runner.run_and_kill_leader(*fault, after)?);
+        }
+        What::WithoutQuorum { lasts } => {
+            let run = runner.without_quorum(*lasts)?;
+            print(flags, name, &json!(run), &run.judged, "");
+        }
+        What::Long { lasts, busy_threads } => {
+            let run = runner.long(*lasts, *busy_threads)?;
+            let note = format!(", false failovers {} in {} s", run.false_failovers, run.lasted_s);
+            print(flags, name, &json!(run), &run.judged, &note);
+        }
+        What::Random { wounds } => {
+            let run = runner.random(*wounds, flags.seed + n as u64)?;
+            let see =
+                run.evidence.as_ref().map_or_else(String::new, |path| format!(", see {}", path.display()));
+            print(flags, name, &json!(run), &run.judged, &format!(", seed {}{see}", run.seed));
+        }
+    }
+    Ok(())
+}
+
+fn tell(flags: &Flags, name: &str, run: &Run) {
+    let note = format!(
+        ", {} to {}{}{}, back {}{}",
+        run.from,
+        run.to,
+        if run.with_leader { ", leader too" } else { "" },
+        if run.has_begun { "" } else { ", NOT BEGUN" },
+        run.back_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0} ms")),
+        run.evidence.as_ref().map_or_else(String::new, |path| format!(", see {}", path.display())),
+    );
+    print(flags, name, &json!(run), &run.judged, &note);
+}
+
+fn print(flags: &Flags, name: &str, run: &serde_json::Value, judged: &Judgement, note: &str) {
+    if flags.output.is_some() {
+        println!("{}", json!({"name": name, "run": run}));
+        return;
+    }
+    let lost = |who: Who| judged.lost.get(&who).map_or(0, |lost| lost.count);
+    println!(
+        "{name}: gap {:.0} ms, lost {} (inside {}, observers {}), old until {} ms, overlap {} ms, late {}, \
+         eras {}, errors {:?}{note}",
+        judged.gap_ms,
+        lost(Who::Client),
+        lost(Who::Inside),
+        lost(Who::Observer),
+        judged.old_primary_until_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0}")),
+        judged.overlap_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0}")),
+        judged.late_acks,
+        judged.eras,
+        judged.errors,
+    );
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
