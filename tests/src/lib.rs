@@ -34,7 +34,7 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn up(profile: &str) -> anyhow::Result<Cluster> {
-        Cluster::up_with(profile, &root().join("regions.yml"))
+        Cluster::up_with(profile, &root().join("tests/names.yml"))
     }
 
     pub fn up_with(profile: &str, config: &Path) -> anyhow::Result<Cluster> {

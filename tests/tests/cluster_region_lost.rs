@@ -70,7 +70,7 @@ fn cluster_state_survives_down_and_up() -> anyhow::Result<()> {
     cluster.done(&["switchover", "app", "--to", "eu-west-1", "--yes"])?;
     let before = cluster.journal(1)?;
     cluster.down()?;
-    cluster.start(&tests::root().join("regions.yml"))?;
+    cluster.start(&tests::root().join("tests/names.yml"))?;
     assert_eq!(cluster.primary(), "eu-west-1");
     let there = cluster.address("eu-west-1");
     for region in cluster.regions() {

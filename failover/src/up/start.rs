@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use decision::config::Config;
+use decision::database::InstanceRole;
 use decision::goal::may_probe;
 use decision::verdict::Verdict;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
-use wire::api::{AgentStatus, Query, Status};
+use wire::api::{AgentStatus, InstanceStatus, Query, ServiceStatus, Status};
 use wire::host::Host;
 
 use super::certificates::Certificates;
@@ -302,12 +303,30 @@ fn missing(status: &Status, wanted: &Config) -> Option<String> {
             return Some(format!("a healthy {}", region.name));
         }
     }
+    if let Some(database) = status.services.iter().find_map(|service| unready(service)) {
+        return Some(database);
+    }
     let sick = status.services.iter().find_map(|service| {
         let host = service.hosts.iter().find(|host| host.verdict != Verdict::Healthy)?;
         Some(format!("a healthy {} in {}", service.name, host.region))
     });
     let mut agents = status.regions.iter().flat_map(|region| &region.agents);
     sick.or_else(|| agents.find_map(|agent| unreported(agent, wanted)))
+}
+
+/// A writer, and everybody else following it.
+fn unready(service: &ServiceStatus) -> Option<String> {
+    let database = service.database.as_ref()?;
+    let Some(writer) = &database.writer else {
+        return Some(format!("a primary of the database of {}", service.name));
+    };
+    let is_well = |instance: &&InstanceStatus| match instance.role {
+        Some(InstanceRole::Primary { epoch }) => instance.region == *writer && epoch == database.epoch,
+        Some(InstanceRole::Replica { streaming }) => instance.region != *writer && streaming,
+        _ => false,
+    };
+    let missing = database.instances.iter().find(|instance| !is_well(instance))?;
+    Some(format!("the database of {} in {}", service.name, missing.region))
 }
 
 fn unreported(found: &AgentStatus, wanted: &Config) -> Option<String> {

@@ -155,14 +155,20 @@ impl LeaseKeeper {
             let (keeper, controllers) = (Arc::clone(self), controllers.clone());
             under_way.spawn(async move {
                 let sent_ns = now_ns();
-                let renewed = renewal.service.clone();
-                // In failsafe mode others must still be asked in time.
-                match controllers.renew(renewal, ttl / 4).await {
+                let service = renewal.service.clone();
+                let asking = controllers.renew(renewal, ttl);
+                tokio::pin!(asking);
+                // An answer counts however late it comes; but others must be asked in time.
+                let answer = match tokio::time::timeout(ttl / 4, &mut asking).await {
+                    Ok(answer) => answer,
+                    Err(_) => tokio::join!(asking, keeper.ask_for_promises(&service, wanted)).0,
+                };
+                match answer {
                     Some(Renewed::Granted) => keeper.granted(wanted, sent_ns).await,
                     Some(Renewed::Refused { why }) => {
                         tracing::warn!(epoch = %wanted.epoch, why, "lease refused")
                     }
-                    None => keeper.ask_for_promises(&renewed, wanted).await,
+                    None => tracing::debug!(epoch = %wanted.epoch, "a renewal was not answered"),
                 }
             });
         }
@@ -171,10 +177,7 @@ impl LeaseKeeper {
     /// Failsafe mode: all the others, afresh, or it does not count.
     async fn ask_for_promises(&self, service: &ServiceName, wanted: Wanted) {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clients.clone();
-        let Some(peers) = peers else {
-            tracing::debug!(epoch = %wanted.epoch, "a renewal was not answered");
-            return;
-        };
+        let Some(peers) = peers else { return };
         let sent_ns = now_ns();
         let ttl = wanted.timings.ttl;
         let asked = peers.into_values().map(|mut client| {

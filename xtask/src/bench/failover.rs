@@ -50,7 +50,7 @@ fn row(profile: &str, target_s: f64, runs: &[(bool, f64)]) -> Row {
 
 /// Seconds from `kill -9` until the last survivor's DNS has changed its answer.
 fn run(bench: &Bench, folder: &Path, profile: &str, leader_is_lost: bool) -> anyhow::Result<f64> {
-    let cluster = Cluster::start(bench, folder, Path::new("regions.yml"), profile)?;
+    let cluster = Cluster::start(bench, folder, Path::new("tests/names.yml"), profile)?;
     let primary = cluster.ready["primary"].as_str().context("no primary")?;
     let record = cluster.ready["record"].as_str().context("no record")?;
     let survivors: Vec<(&str, &str)> = cluster

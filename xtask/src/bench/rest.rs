@@ -11,7 +11,7 @@ use super::table::{Row, Target};
 const AFTER: Duration = Duration::from_secs(30);
 
 pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let cluster = Cluster::start(bench, &bench.folder("rest")?, Path::new("regions.yml"), "balanced")?;
+    let cluster = Cluster::start(bench, &bench.folder("rest")?, Path::new("tests/names.yml"), "balanced")?;
     std::thread::sleep(AFTER);
     let (mut resident, mut own, mut shared) = (Vec::new(), Vec::new(), Vec::new());
     for (region, _) in cluster.regions() {
