@@ -88,7 +88,7 @@ impl Controller {
 
     /// Has a command committed, here or by whoever leads.
     pub async fn submit(&self, command: Command, by: &str, within: Duration) -> Result<Outcome, SubmitError> {
-        match self.ask_leader(Forwarded::Command { command }, by, within).await? {
+        match self.ask_leader(Forwarded::Command { command: Box::new(command) }, by, within).await? {
             ForwardAnswer::Outcome { outcome } => Ok(outcome),
             answer => {
                 Err(SubmitError::Unknown { why: format!("the leader gave another answer: {answer:?}") })

@@ -23,7 +23,7 @@ pub async fn forwarded(
 ) -> Result<ForwardAnswer, Attempt> {
     match what {
         Forwarded::Command { command } => {
-            let outcome = commit(controller, command, by, within).await?;
+            let outcome = commit(controller, *command, by, within).await?;
             Ok(ForwardAnswer::Outcome { outcome })
         }
         Forwarded::Intent { intent } => {

@@ -1,6 +1,8 @@
 //! Roles that clients log in as, with real servers: made once, told to no log, and let in to their own
 //! database alone.
 
+#![allow(clippy::unwrap_used)] // Also in what tests share.
+
 use std::process::{Command, Stdio};
 
 use failover::postgres::testing::{Instance, primary};

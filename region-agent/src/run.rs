@@ -158,8 +158,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
         let asked = Asked { promises: Arc::clone(&promises), goals: Arc::clone(&goals) };
         let routes = Routes::new(PeersServer::new(asked)).prepare().into_axum_router();
         let listener = TlsListener::new(peers, credentials.clone(), HandshakeLimits::default());
-        let serving = serve(listener, routes, ServeLimits::peers(), shutdown.clone());
-        parts.spawn(async move { serving.await });
+        parts.spawn(serve(listener, routes, ServeLimits::peers(), shutdown.clone()));
     }
     parts.spawn(database::run(
         database::Settings {

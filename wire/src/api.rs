@@ -228,7 +228,7 @@ pub struct ConfigDocument {
 pub enum Forwarded {
     /// From an agent's stream.
     Command {
-        command: decision::command::Command,
+        command: Box<decision::command::Command>,
     },
     Intent {
         intent: Intent,

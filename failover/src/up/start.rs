@@ -303,7 +303,7 @@ fn missing(status: &Status, wanted: &Config) -> Option<String> {
             return Some(format!("a healthy {}", region.name));
         }
     }
-    if let Some(database) = status.services.iter().find_map(|service| unready(service)) {
+    if let Some(database) = status.services.iter().find_map(unready) {
         return Some(database);
     }
     let sick = status.services.iter().find_map(|service| {

@@ -16,7 +16,6 @@ use tracing::Instrument;
 use wire::host::Host;
 use wire::tls::Credentials;
 
-use super::Board;
 use super::anew::Anew;
 use super::controllers::Controllers;
 use super::health::Prober;
@@ -26,6 +25,7 @@ use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
 use super::settings;
 use super::tell::Teller;
+use super::{Board, Settings};
 use crate::guard::client::Guard;
 use crate::guard::protocol::Event;
 use crate::guard::{self, now_ns};
@@ -74,17 +74,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(
-        service: ServiceName,
-        agent: AgentId,
-        host: Host,
-        controllers: Controllers,
-        data_dir: PathBuf,
-        guard_program: Option<PathBuf>,
-        board: Arc<Board>,
-        promises: Arc<Promises>,
-        credentials: Credentials,
-    ) -> Keeper {
+    pub(super) fn new(service: ServiceName, settings: Settings, controllers: Controllers) -> Keeper {
+        let Settings { host, credentials, agent, data_dir, guard_program, board, promises, .. } = settings;
         let folder = data_dir.join("databases").join(service.as_str());
         let guard_settings = guard::client::Settings {
             guard: guard::Settings {

@@ -40,6 +40,7 @@ pub type Board = watch::Sender<BTreeMap<ServiceName, InstanceReport>>;
 /// Longest that a call to a controller waits for its connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+#[derive(Clone)]
 pub struct Settings {
     pub host: Host,
     pub credentials: Credentials,
@@ -57,9 +58,8 @@ pub struct Settings {
 /// One task for each database that the goal names, until `stop`. PostgreSQL runs on after it, as
 /// long as its lease does.
 pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop: CancellationToken) {
-    let Settings { host, credentials, controllers, agent, data_dir, guard_program, board, promises } =
-        settings;
-    let controllers = Controllers::new(&host, &credentials, &controllers, CONNECT_WITHIN);
+    let controllers =
+        Controllers::new(&settings.host, &settings.credentials, &settings.controllers, CONNECT_WITHIN);
     let mut kept: BTreeMap<ServiceName, watch::Sender<DatabaseGoal>> = BTreeMap::new();
     let mut keepers = JoinSet::new();
     loop {
@@ -82,17 +82,7 @@ pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop
                     None => {
                         let (sender, goal_of_it) = watch::channel(goal.clone());
                         kept.insert(goal.service.clone(), sender);
-                        let keeper = Keeper::new(
-                            goal.service.clone(),
-                            agent.clone(),
-                            host.clone(),
-                            controllers.clone(),
-                            data_dir.clone(),
-                            guard_program.clone(),
-                            Arc::clone(&board),
-                            Arc::clone(&promises),
-                            credentials.clone(),
-                        );
+                        let keeper = Keeper::new(goal.service.clone(), settings.clone(), controllers.clone());
                         keepers.spawn(keeper.keep(goal_of_it, stop.clone()));
                     }
                 }
