@@ -12,7 +12,7 @@ const UNDER_WAY: Duration = Duration::from_millis(200);
 
 #[test]
 fn netns_one_writer_whatever_is_lost() {
-    let options = Options::new(Profile::Fast, Mode::Async);
+    let options = Options::new(Profile::Balanced, Mode::Async);
     let ttl_ms = options.lease_ttl().as_secs_f64() * 1e3;
     let cluster = Cluster::start(options).unwrap();
     let mut runner = Runner::new(&cluster);

@@ -43,7 +43,8 @@ pub(super) fn report(
     if before == Some(&report) {
         return Ok(false);
     }
-    let substance = |report: &InstanceReport| (report.role, report.problem.clone());
+    // Status shows the newest words; the journal tells that there is a problem, not each of its words.
+    let substance = |report: &InstanceReport| (report.role, report.problem.is_some());
     let is_news = before.map(substance) != Some(substance(&report));
     let is_first = held.system.is_none() && report.role == InstanceRole::Primary { epoch: held.epoch };
     if is_first && held.holder() == Some(&agent.region) {
