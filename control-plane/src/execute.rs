@@ -99,10 +99,17 @@ async fn intent(
             let done = controller.node.remove_member(member, within).await;
             return membership(controller, done, format!("member {member} removed"), by, within).await;
         }
-        Intent::TransferLeadership { .. } => {
-            return Ok(match controller.node.hand_over(within).await {
-                Some(_) => done(Outcome::Unchanged, None),
-                None => not_allowed("no other member took leadership".into()),
+        Intent::TransferLeadership { to } => {
+            if to == Some(controller.node.id()) {
+                return Ok(done(Outcome::Unchanged, None));
+            }
+            return Ok(match controller.node.hand_over(to, within).await {
+                // Another than was asked for may have been elected meanwhile.
+                Some(leader) if to.is_none_or(|to| to == leader) => done(Outcome::Unchanged, None),
+                _ => not_allowed(match to {
+                    Some(to) => format!("member {to} did not take leadership: is it a voter, and up?"),
+                    None => "no other member took leadership".into(),
+                }),
             });
         }
     };

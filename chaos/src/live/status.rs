@@ -61,12 +61,13 @@ impl Cluster {
 
     /// Makes the controller of a region lead.
     pub fn lead_from(&self, region: &str) -> anyhow::Result<()> {
+        let member = self.layout(region)?.member.to_string();
         self.eventually(&format!("leader in {region}"), Duration::from_secs(30), || {
             if self.leader()? == region {
                 return Ok(Some(()));
             }
-            // To any other; refused while an election runs, so it is tried again.
-            self.failover(&["members", "hand-over"])?;
+            // Refused while an election runs, so it is tried again.
+            self.failover(&["members", "hand-over", "--to", &member])?;
             Ok(None)
         })
     }

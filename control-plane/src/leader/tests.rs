@@ -62,7 +62,7 @@ async fn what_a_stale_leader_decided_is_journalled_as_refused_and_not_done() {
     stale.heard.begin(stale.host.clock.now(), stale.state().now);
     lose_us(&stale).await;
     // It was away meanwhile: its memory is that of a leader, and it looks once more.
-    stale.node.hand_over(SOON).await.expect("another takes over");
+    stale.node.hand_over(None, SOON).await.expect("another takes over");
     let shutdown = CancellationToken::new();
     let lost = timeout(SOON, lead(&stale, &shutdown)).await.expect("it finds out").expect("what it decided");
     assert!(lost.iter().any(|command| matches!(command, Command::OpenPlan { .. })), "{lost:?}");

@@ -128,11 +128,14 @@ impl Node {
     }
 
     /// Hands leadership to the voter with the longest log, one that hosts a region before a witness, and
-    /// tries the next when that one does not take it. Gives the new leader, or none within the time.
-    pub async fn hand_over(&self, within: Duration) -> Option<u64> {
+    /// tries the next when that one does not take it; to `to` alone, if it is given. Gives the new leader, or
+    /// none within the time.
+    pub async fn hand_over(&self, to: Option<u64>, within: Duration) -> Option<u64> {
         let deadline = Instant::now() + within;
         let mut status = self.watch_status();
-        for candidate in self.successors().into_iter().cycle() {
+        let mut candidates = self.successors();
+        candidates.retain(|candidate| to.is_none_or(|to| to == *candidate));
+        for candidate in candidates.into_iter().cycle() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.raft.trigger().transfer_leader(candidate).await.is_err() {
                 return None;

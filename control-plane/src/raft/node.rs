@@ -239,7 +239,7 @@ impl Node {
     /// run out. Then its files can be opened by another.
     pub async fn shutdown(&self, hand_over_within: Duration) {
         if self.is_leader() {
-            let successor = self.hand_over(hand_over_within).await;
+            let successor = self.hand_over(None, hand_over_within).await;
             tracing::info!(?successor, "handed leadership over");
         }
         if let Err(error) = self.raft.shutdown().await {

@@ -256,5 +256,9 @@ pub enum MembersVerb {
         yes: bool,
     },
     /// Hand leadership to another member
-    HandOver,
+    HandOver {
+        /// Its id; any other when left out
+        #[arg(long, value_name = "ID")]
+        to: Option<u64>,
+    },
 }

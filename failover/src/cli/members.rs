@@ -26,9 +26,12 @@ pub async fn members(client: &Client, format: Format, verb: MembersVerb) -> Outc
             client.intent(&Intent::RemoveMember { member: id }).await?;
             println!("member {id} is no member any more; it can be stopped");
         }
-        MembersVerb::HandOver => {
-            client.intent(&Intent::TransferLeadership { to: None }).await?;
-            println!("another member leads");
+        MembersVerb::HandOver { to } => {
+            client.intent(&Intent::TransferLeadership { to }).await?;
+            match to {
+                Some(id) => println!("member {id} leads"),
+                None => println!("another member leads"),
+            }
         }
     }
     Ok(Exit::Done)
