@@ -265,22 +265,8 @@ fn obstacle(
     region: &RegionName,
 ) -> Option<String> {
     let state = case.state;
-    if !state.has_live_agent(region) {
-        return Some("its agent has no session".into());
-    }
-    let Some(report) = held.settled(region) else {
-        return Some("it did not tell its position in time".into());
-    };
-    if let Some(problem) = &report.problem {
-        return Some(problem.clone());
-    }
-    if report.role == InstanceRole::Broken {
-        return Some("its instance cannot be used".into());
-    }
-    if let (Some(ours), Some(its)) = (&held.system, &report.system)
-        && ours != its
-    {
-        return Some(format!("its data folder is of another database: system {its}, not {ours}"));
+    if let Some(why) = unusable(state, held, region) {
+        return Some(why);
     }
     if *region == case.placement.primary {
         return None;
@@ -296,6 +282,39 @@ fn obstacle(
         .or_else(|| eligible::held_down(round, case.config, state.regions.get(region), case.now))
 }
 
+/// Why an instance cannot take writes, wherever the service is.
+fn unusable(state: &State, held: &Ownership, region: &RegionName) -> Option<String> {
+    if !state.has_live_agent(region) {
+        return Some("its agent has no session".into());
+    }
+    let Some(report) = held.settled(region) else {
+        return Some("it did not tell its position in time".into());
+    };
+    if let Some(problem) = &report.problem {
+        return Some(problem.clone());
+    }
+    if report.role == InstanceRole::Broken {
+        return Some("its instance cannot be used".into());
+    }
+    if report.role == InstanceRole::Absent && held.system.is_some() {
+        return Some("it has no copy of the data yet".into());
+    }
+    match (&held.system, &report.system) {
+        (Some(ours), Some(its)) if ours != its => {
+            Some(format!("its data folder is of another database: system {its}, not {ours}"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the instance that wrote last is there again, so that nothing need be moved.
+pub(super) fn can_go_on(state: &State, service: &ServiceName, region: &RegionName) -> bool {
+    state.database(service).is_some_and(|(_, held)| {
+        let is_last = held.vacancy().is_some_and(|vacancy| vacancy.last.as_ref() == Some(region));
+        is_last && unusable(state, held, region).is_none()
+    })
+}
+
 /// What it has, and what would be lost with it.
 fn standing(
     case: &Case,
@@ -308,9 +327,6 @@ fn standing(
     // The first primary: what is there is adopted, and where nothing is, it is made.
     if held.system.is_none() {
         return Ok((report.position, None));
-    }
-    if report.role == InstanceRole::Absent {
-        return Err("it has no copy of the data yet".into());
     }
     // The last primary has all that it acknowledged, wherever its position stands.
     if vacancy.last.as_ref() == Some(region) {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Round;
+use super::{Round, database};
 use crate::command::Command;
 use crate::config::Config;
 use crate::database::{Ownership, Proof};
@@ -62,7 +62,7 @@ fn overtaken(config: &Config, state: &State, record: &PlanRecord) -> Option<Comm
     if record.status != PlanStatus::AwaitingApproval {
         return None;
     }
-    let is_back = state.databases.get(&plan.service).is_some_and(|held| held.settled(&plan.from).is_some());
+    let is_back = database::can_go_on(state, &plan.service, &plan.from);
     if plan.kind == Kind::Failover && plan.automatic && is_back {
         let why = format!("the database can go on in {}", plan.from);
         return stop(why);

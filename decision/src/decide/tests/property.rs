@@ -202,7 +202,7 @@ fn heal(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(cases(32))]
+    #![proptest_config(cases(24))]
 
     /// L1, and the invariants on the way there, which the world checks after every entry.
     #[test]
