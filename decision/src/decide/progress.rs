@@ -68,7 +68,9 @@ fn overtaken(config: &Config, state: &State, record: &PlanRecord) -> Option<Comm
         return stop(why);
     }
     let back = matches!(verdict(&plan.from), Verdict::Healthy | Verdict::Degraded);
-    if plan.kind == Kind::Failover && plan.automatic && back {
+    // An application may look well while its database has nobody to write to it.
+    let is_vacant = state.databases.get(&plan.service).is_some_and(|held| held.holder().is_none());
+    if plan.kind == Kind::Failover && plan.automatic && back && !is_vacant {
         let why = format!("{} is healthy in {} again", plan.service, plan.from);
         return Some(Command::Cancel { plan: id, why });
     }
