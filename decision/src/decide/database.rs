@@ -13,12 +13,14 @@ use crate::database::{
 use crate::explain::{Explanation, Rejected};
 use crate::limits;
 use crate::name::{RegionName, ServiceName};
-use crate::plan::Kind;
+use crate::plan::{Action, Kind, Step, StepStatus};
 use crate::state::State;
 use crate::time::{Human, Time};
 
 /// How long those who live have to come to rest and tell their position; what is slower is left out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+/// At most, after a promotion that failed; no longer than the hold-down.
+const RETRY_AFTER: Duration = Duration::from_secs(15);
 /// The first primary is chosen when every region has told what it has, or after this.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -265,7 +267,7 @@ fn obstacle(
     region: &RegionName,
 ) -> Option<String> {
     let state = case.state;
-    if let Some(why) = unusable(state, held, region) {
+    if let Some(why) = unusable(state, held, region).or_else(|| just_failed(round, case, region)) {
         return Some(why);
     }
     if *region == case.placement.primary {
@@ -280,6 +282,21 @@ fn obstacle(
     let known = case.config.region(region)?;
     eligible::misfit(case.config, case.service, known)
         .or_else(|| eligible::held_down(round, case.config, state.regions.get(region), case.now))
+}
+
+/// One that could not be promoted is left alone for a while, or grants would follow each other as fast
+/// as they fail.
+fn just_failed(round: &mut Round, case: &Case, region: &RegionName) -> Option<String> {
+    let failed = case.state.plans.values().rev().find(|record| {
+        let promotion = |step: &&Step| matches!(&step.action, Action::Promote { region: of } if of == region);
+        let step = record.plan.steps.iter().find(promotion);
+        let ended = step.and_then(|step| record.steps.get(&step.id));
+        record.plan.service == *case.service && ended.is_some_and(|step| step.status == StepStatus::Failed)
+    })?;
+    let pause = case.config.strategy.hold_down.min(RETRY_AFTER);
+    let ended = failed.ended_at.unwrap_or(case.now);
+    let rested = round.passed(case.now, ended, pause);
+    (!rested).then(|| format!("{} could not promote it less than {} ago", failed.plan.id, Human(pause)))
 }
 
 /// Why an instance cannot take writes, wherever the service is.

@@ -176,6 +176,20 @@ fn a_failed_promotion_gives_the_turn_to_the_next() {
 }
 
 #[test]
+fn promotions_that_fail_do_not_follow_each_other_as_fast_as_they_fail() {
+    let mut world = world(Mode::Async);
+    world.stubborn.extend(["us", "eu", "ap"].map(Into::into));
+    let before = world.epoch("app");
+    world.crash_database("app", "us");
+    world.run_for(secs(60));
+    let grants = world.epoch("app") - before;
+    assert!((3..=15).contains(&grants), "{grants} grants within a minute");
+    world.stubborn.clear();
+    world.run_for(secs(20));
+    assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
+}
+
+#[test]
 fn a_pause_leaves_the_lease_to_its_holder() {
     let mut world = world(Mode::Async);
     world.must(Command::Pause { why: "maintenance".into() });
