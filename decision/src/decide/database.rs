@@ -16,6 +16,7 @@ use crate::name::{RegionName, ServiceName};
 use crate::plan::{Action, Kind, Step, StepStatus};
 use crate::state::State;
 use crate::time::{Human, Time};
+use crate::verdict::Verdict;
 
 /// How long those who live have to come to rest and tell their position; what is slower is left out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
@@ -75,7 +76,7 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> O
 /// A promotion that succeeded after its plan had ended: names follow.
 fn strayed(case: &Case, holder: &RegionName, why: &mut Explanation) -> Option<Choice> {
     let primary = &case.placement.primary;
-    if holder == primary {
+    if holder == primary || case.state.region_verdict(holder) == Verdict::Dead {
         return None;
     }
     why.rule("database", false, format!("its database is written in {holder}, not in {primary}"));
@@ -275,6 +276,9 @@ fn obstacle(
     }
     if wished.instances.get(region).is_some_and(|instance| instance.nofailover) {
         return Some("it is marked nofailover".into());
+    }
+    if state.region_verdict(region) == Verdict::Dead {
+        return Some("it is held dead".into());
     }
     if let Some(why) = state.drained.get(region) {
         return Some(format!("it is drained: {why}"));

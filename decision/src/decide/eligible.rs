@@ -46,6 +46,9 @@ pub(super) fn obstacle(
     if !state.has_live_agent(&region.name) {
         return Some("its agent has no session".into());
     }
+    if state.databases.contains_key(service) && state.region_verdict(&region.name) == Verdict::Dead {
+        return Some("it is held dead".into());
+    }
     let verdict = state.service_verdict(service, &region.name);
     if !matches!(verdict, Verdict::Healthy | Verdict::Degraded) {
         return Some(format!("{service} is {verdict} there"));
