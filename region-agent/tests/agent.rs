@@ -344,7 +344,9 @@ async fn it_comes_home_to_its_own_region_without_a_break() {
     let mut away = Controller::start(&authority, 2).await;
     let home = Controller::start(&authority, 1).await.address.clone();
     let agent = start(settings(&authority, &[&home, &away.address], dir.path()));
-    away.send(send(goal(7, vec![check("eu/up/1", &target.address)]))).await;
+    // A machine that stands still for a moment must not end the session that is to last.
+    let heartbeat = HEARTBEAT * 8;
+    away.send(send(Goal { heartbeat, ..goal(7, vec![check("eu/up/1", &target.address)]) })).await;
     let healthy = |m: &FromAgent| conditions(m).contains(&("eu/up/1".into(), Condition::Healthy));
     away.until("healthy", healthy).await;
 
