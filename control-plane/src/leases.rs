@@ -34,7 +34,7 @@ impl Controller {
                 None => Err(Attempt::NotLeader),
             };
         }
-        let round = || async { self.node.confirm_leadership(within).await.is_ok() };
+        let round = || async { self.node.still_leads(within).await };
         if !self.rounds.join(round).await {
             return Err(Attempt::NotLeader);
         }

@@ -13,6 +13,7 @@ mod leases;
 pub mod raft;
 mod rounds;
 mod run;
+mod seat;
 #[cfg(test)]
 mod testing;
 pub mod view;

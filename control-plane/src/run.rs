@@ -28,6 +28,7 @@ use crate::grpc::operator::Operator;
 use crate::http;
 use crate::leader;
 use crate::raft::{self, Dial, Member, MembersError};
+use crate::seat;
 
 /// A leader that stops hands over first.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);
@@ -88,6 +89,7 @@ pub async fn run(
     let background = [
         tokio::spawn(freshness::follow(controller.clone())),
         tokio::spawn(freshness::confirm(controller.clone())),
+        tokio::spawn(seat::keep(controller.clone())),
         tokio::spawn(async move { credentials.watch(CREDENTIALS_LOOKED_AT_EVERY).await }),
     ];
 

@@ -18,7 +18,7 @@ use wire::serve::{ServeLimits, serve};
 use wire::tls::{Credentials, Expect};
 
 use crate::controller::Controller;
-use crate::raft::{Member, Settings, start};
+use crate::raft::{Commit, Fsync, Member, Settings, fdatasync, open_disk, start_on};
 use crate::run;
 
 pub(crate) const CLUSTER: &str = "group";
@@ -51,6 +51,11 @@ fn credentials(authority: &Authority, host: &Host, identity: &Identity) -> Crede
 impl Group {
     /// Members `1..=size`, which form no group yet: nobody leads.
     pub(crate) async fn start(size: u64) -> Group {
+        Group::start_on(size, fdatasync()).await
+    }
+
+    /// On disks where `fsync` is what makes bytes durable.
+    async fn start_on(size: u64, fsync: Fsync) -> Group {
         let (host, stop) = (Host::system(), CancellationToken::new());
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::create(&host, TrustDomain::new(CLUSTER).unwrap(), HOUR).unwrap();
@@ -66,7 +71,9 @@ impl Group {
                 election_timeout_max: Duration::from_millis(600),
                 ..Settings::new(id, CLUSTER, folder.path().join(id.to_string()))
             };
-            let node = start(settings, run::dial(&host, &credentials)).await.unwrap();
+            let disk = Arc::new(open_disk(&settings, fsync.clone()).unwrap());
+            let dial = run::dial(&host, &credentials);
+            let node = start_on(settings, disk, Commit::Grouped, dial).await.unwrap();
             let controller = Controller::new(node, host.clone(), credentials.clone(), region);
             let routes = run::routes(&controller, stop.clone());
             let listener = TlsListener::new(listener, credentials, HandshakeLimits::default());
@@ -83,7 +90,11 @@ impl Group {
     }
 
     pub(crate) async fn formed(size: u64) -> Group {
-        let group = Group::start(size).await;
+        Group::formed_on(size, fdatasync()).await
+    }
+
+    pub(crate) async fn formed_on(size: u64, fsync: Fsync) -> Group {
+        let group = Group::start_on(size, fsync).await;
         group.form().await;
         group
     }

@@ -21,6 +21,7 @@ pub mod lsn;
 pub mod name;
 pub mod plan;
 pub mod records;
+pub mod seat;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -17,10 +17,11 @@ use wire::proto::regent::raft::v1::{Ballot, VoteRequest};
 use wire::tls::{Credentials, Expect, Files};
 
 /// Every gRPC method that a controller serves, and the one role that may call it.
-const CALLS: [(&str, &str); 16] = [
+const CALLS: [(&str, &str); 17] = [
     ("/regent.raft.v1.Raft/Append", "controller"),
     ("/regent.raft.v1.Raft/Vote", "controller"),
     ("/regent.raft.v1.Raft/PreVote", "controller"),
+    ("/regent.raft.v1.Raft/ReadVote", "controller"),
     ("/regent.raft.v1.Raft/InstallSnapshot", "controller"),
     ("/regent.raft.v1.Raft/TransferLeader", "controller"),
     ("/regent.v1.Members/Forward", "controller"),

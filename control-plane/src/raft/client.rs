@@ -57,23 +57,37 @@ pub(super) struct Patience {
     pub snapshot: Duration,
 }
 
-/// Makes clients for members.
+/// Makes clients for members. Clones share their connections.
+#[derive(Clone)]
 pub(super) struct Peers {
     pub cluster_id: String,
     pub dial: Dial,
     pub patience: Patience,
-    links: HashMap<(u64, String), Arc<Link>>,
+    links: Arc<Mutex<Links>>,
 }
+
+type Links = HashMap<(u64, String), Arc<Link>>;
 
 impl Peers {
     pub(super) fn new(cluster_id: String, dial: Dial, patience: Patience) -> Peers {
-        Peers { cluster_id, dial, patience, links: HashMap::new() }
+        Peers { cluster_id, dial, patience, links: Arc::default() }
     }
 
     fn link(&self, target: u64, member: &Member) -> Arc<Link> {
         let (dial, member) = (self.dial.clone(), member.clone());
         let dial = Box::new(move || dial(target, &member));
         Arc::new(Link { channel: Mutex::new(dial()), dial, unanswered: AtomicU32::new(0) })
+    }
+
+    /// Over the connection that all calls to this member share.
+    pub(super) fn to(&self, target: u64, member: &Member) -> Client {
+        let key = (target, member.grpc.clone());
+        let mut links = self.links.lock().expect("no panic under this lock");
+        // An older address of the same member is of no more use.
+        links.retain(|known, _| known.0 != target || *known == key);
+        let link = links.entry(key).or_insert_with(|| self.link(target, member)).clone();
+        drop(links);
+        self.client(target, link)
     }
 
     fn client(&self, target: u64, link: Arc<Link>) -> Client {
@@ -87,18 +101,7 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = Client;
 
     async fn new_client(&mut self, target: u64, member: &Member) -> Client {
-        let key = (target, member.grpc.clone());
-        let link = match self.links.get(&key) {
-            Some(link) => link.clone(),
-            None => {
-                // An older address of the same member is of no more use.
-                self.links.retain(|(id, _), _| *id != target);
-                let link = self.link(target, member);
-                self.links.insert(key, link.clone());
-                link
-            }
-        };
-        self.client(target, link)
+        self.to(target, member)
     }
 
     /// On a connection of its own, so that heartbeats need not wait behind a snapshot.
@@ -306,6 +309,13 @@ impl Client {
             last_log: rpc.last_log_id.as_ref().map(convert::log_id),
             leadership_transfer: rpc.leadership_transfer,
         }
+    }
+
+    /// The vote that this member holds.
+    pub(super) async fn read_vote(&self, within: Duration) -> Result<Vote, Error> {
+        let mut stub = self.stub();
+        let answer = self.ask(within, stub.read_vote(self.request(pb::ReadVoteRequest {}))).await?;
+        convert::read_vote(answer.vote.as_ref()).map_err(unreadable)
     }
 
     fn read_vote_response(response: &pb::VoteResponse) -> Result<VoteResponse<TypeConfig>, Error> {

@@ -19,6 +19,7 @@ mod node;
 mod server;
 mod settings;
 mod snapshot;
+mod standing;
 mod state_machine;
 mod status;
 mod types;

@@ -38,6 +38,7 @@ type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 pub struct Node {
     pub(super) raft: Raft,
     pub(super) settings: Arc<Settings>,
+    pub(super) peers: Peers,
     view: View,
     permits: Arc<Semaphore>,
 }
@@ -97,11 +98,11 @@ pub async fn start_on(
     let (machine, view) = StateMachine::new(store.clone());
     let patience = Patience { append: settings.append_patience(), snapshot: settings.snapshot_patience() };
     let peers = Peers::new(settings.cluster_id.clone(), dial, patience);
-    let raft = Raft::new(settings.member_id, config, peers, store, machine)
+    let raft = Raft::new(settings.member_id, config, peers.clone(), store, machine)
         .await
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
     let permits = Arc::new(Semaphore::new(PROPOSALS_MAX));
-    Ok(Node { raft, settings: Arc::new(settings), view, permits })
+    Ok(Node { raft, settings: Arc::new(settings), peers, view, permits })
 }
 
 impl Node {

@@ -160,6 +160,16 @@ impl raft_server::Raft for Service {
         Ok(vote_response(answer))
     }
 
+    async fn read_vote(
+        &self,
+        request: Request<pb::ReadVoteRequest>,
+    ) -> Result<Response<pb::ReadVoteResponse>, Status> {
+        self.check(&request)?;
+        let vote =
+            self.raft.with_raft_state(|state| convert::vote(state.vote_ref())).await.map_err(stopped)?;
+        Ok(Response::new(pb::ReadVoteResponse { vote: Some(vote) }))
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<pb::SnapshotChunk>>,
