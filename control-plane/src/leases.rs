@@ -102,6 +102,7 @@ mod tests {
             heir: None,
             ready: None,
             system: None,
+            branch: None,
             problem: None,
         };
         for region in ["us", "eu", "ap"] {

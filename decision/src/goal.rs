@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Check, Database, Probe};
+use crate::database::branch::Branch;
 use crate::database::{Ownership, Position};
 use crate::dns::Zone;
 use crate::name::{AgentId, CheckId, RegionName, ServiceName};
@@ -37,6 +38,11 @@ pub struct DatabaseGoal {
     pub system: Option<String>,
     /// Of the ownership that is now; an agent refuses one older than it holds (S2).
     pub epoch: Epoch,
+    /// The timelines that count; whole once the primary has told its newest.
+    #[serde(default)]
+    pub history: Vec<Branch>,
+    #[serde(default)]
+    pub history_is_whole: bool,
     pub role: DatabaseRole,
     /// Who may take writes, wherever that is.
     pub writer: Option<RegionName>,
@@ -134,6 +140,8 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             wished: wished.clone(),
             system: held.system.clone(),
             epoch: held.epoch,
+            history: held.history.clone(),
+            history_is_whole: held.history_is_whole(),
             role: role(state, service, held, &agent.region),
             writer: held.holder().cloned(),
             writer_serves: held

@@ -134,6 +134,7 @@ pub(crate) mod tests {
             heir: None,
             ready: None,
             system: None,
+            branch: None,
             problem: None,
         }
     }

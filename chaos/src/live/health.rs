@@ -23,9 +23,8 @@ impl Cluster {
     }
 
     pub(super) fn first_health(&self) -> anyhow::Result<()> {
-        let primary = self.eventually("primary", HEALTHY_WITHIN, || self.primary().map(Some))?;
-        // A new server may be given up for another once more while agents come; then it is made there.
-        self.make_table(primary)?;
+        self.wait_healthy()?;
+        self.eventually("a table", HEALTHY_WITHIN, || self.make_table(self.primary()?).map(Some))?;
         self.wait_healthy().map(drop)
     }
 

@@ -15,6 +15,7 @@ use wire::proto::regent::raft::v1::raft_server;
 use super::client::{CLUSTER_HEADER, TO_HEADER};
 use super::convert;
 use super::data_dir::Identity;
+use super::standing::read_state;
 use super::types::{Raft, Snapshot, SnapshotMeta, TypeConfig};
 
 /// A snapshot may not take more memory than this on its way in.
@@ -165,8 +166,8 @@ impl raft_server::Raft for Service {
         request: Request<pb::ReadVoteRequest>,
     ) -> Result<Response<pb::ReadVoteResponse>, Status> {
         self.check(&request)?;
-        let vote =
-            self.raft.with_raft_state(|state| convert::vote(state.vote_ref())).await.map_err(stopped)?;
+        let vote = read_state(&self.raft, |state| convert::vote(state.vote_ref())).await;
+        let vote = vote.ok_or_else(|| stopped("it takes no more questions"))?;
         Ok(Response::new(pb::ReadVoteResponse { vote: Some(vote) }))
     }
 

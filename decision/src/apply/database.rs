@@ -1,6 +1,9 @@
 use super::{Applied, Context, KEPT_REASON, kept};
 use crate::command::Refusal;
-use crate::database::{InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, lease};
+use crate::database::branch::Branch;
+use crate::database::{
+    InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, branch, lease,
+};
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
 use crate::plan::{Epoch, Plan};
@@ -49,6 +52,10 @@ pub(super) fn report(
     let is_first = held.system.is_none() && report.role == InstanceRole::Primary { epoch: held.epoch };
     if is_first && held.holder() == Some(&agent.region) {
         held.system.clone_from(&report.system);
+    }
+    let writes = report.role == InstanceRole::Primary { epoch: held.epoch };
+    if let (true, Some(newest)) = (writes && held.holder() == Some(&agent.region), report.branch) {
+        branch::extend(&mut held.history, newest);
     }
     let (role, problem) = (report.role, report.problem.clone());
     held.instances.insert(agent.region.clone(), report);
@@ -192,6 +199,12 @@ pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
             if matches!(plan.kind, crate::plan::Kind::Switchover | crate::plan::Kind::Failback) && !lossless {
                 return not_allowed(format!("{} ended without order: {}", service, vacancy.why));
             }
+            if let (Some(stranger), false) = (held.stranger(region), plan.accepts_loss) {
+                let Branch { timeline, epoch } = stranger;
+                return not_allowed(format!(
+                    "{region} holds a timeline {timeline} that epoch {epoch} began, and another of that number counts"
+                ));
+            }
             let loss = plan.loss.unwrap_or_default();
             let limit = wished.max_data_loss;
             if !plan.accepts_loss && (loss.bytes > limit.bytes || loss.time > limit.time) {
@@ -209,6 +222,9 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
         Some(Proof::Released { clean, .. }) => *clean,
         _ => None,
     };
+    if let Some(newest) = held.instances.get(region).and_then(|told| told.branch) {
+        branch::extend(&mut held.history, newest);
+    }
     let told = held.instances.get(region).filter(|_| held.is_ready(region));
     held.ready = told.and_then(|told| told.ready);
     held.epoch = plan.epoch;

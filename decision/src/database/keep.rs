@@ -3,6 +3,7 @@
 //! may have happened meanwhile.
 
 use super::Position;
+use super::branch::Kinship;
 use crate::goal::DatabaseRole;
 use crate::name::RegionName;
 use crate::plan::Epoch;
@@ -18,6 +19,8 @@ pub struct Seen {
     pub ended: Option<Ended>,
     /// Why it must be ended although it runs.
     pub dead: Option<String>,
+    /// Of its log, to the history that counts.
+    pub kin: Kinship,
 }
 
 /// The data folder.
@@ -185,6 +188,8 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
     }
 }
 
+const KIN: &str = "for the primary to tell which timeline it began";
+
 fn release(clean: Option<Position>, why: &str) -> Action {
     Action::Release { clean, why: why.to_owned() }
 }
@@ -193,6 +198,10 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
     match (&seen.process, &seen.files) {
         (Process::Primary, _) => Action::Kill("another holds the lease"),
         (Process::None, Files::Absent | Files::Broken { .. }) => Action::Clone { of: of.clone() },
+        (Process::None, Files::Present { .. }) if seen.kin == Kinship::Stranger => {
+            Action::Clone { of: of.clone() }
+        }
+        (Process::None, Files::Present { .. }) if seen.kin == Kinship::Unknown => Action::Wait(KIN),
         // It took writes once: what it has beyond the others goes, and is kept aside.
         (Process::None, Files::Present { standby: false, .. }) => Action::Rewind { of: of.clone() },
         (Process::None, Files::Present { standby: true, .. }) => {
@@ -202,9 +211,11 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
         (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
         (Process::Replica { diverged: true, .. }, _) => Action::Stop,
-        (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => {
-            Action::Follow { of: Some(of.clone()) }
-        }
+        (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => match seen.kin {
+            Kinship::Kin => Action::Follow { of: Some(of.clone()) },
+            Kinship::Stranger => Action::Stop,
+            Kinship::Unknown => Action::Wait(KIN),
+        },
         (Process::Replica { .. }, _) => Action::Rest,
     }
 }
@@ -255,7 +266,7 @@ mod tests {
     }
 
     fn seen(files: Files, process: Process) -> Seen {
-        Seen { files, process, leased: true, ended: None, dead: None }
+        Seen { files, process, leased: true, ended: None, dead: None, kin: Kinship::Kin }
     }
 
     fn replica(of: Option<&str>) -> Process {
@@ -352,6 +363,25 @@ mod tests {
         assert_eq!(go(&follow(), &seen(present(true), parted)), Action::Stop);
         let elsewhere = seen(present(true), replica(Some("ap")));
         assert_eq!(go(&follow(), &elsewhere), Action::Follow { of: Some("us".into()) });
+    }
+
+    #[test]
+    fn another_log_under_the_same_number_is_never_gone_on_with() {
+        let clone = Action::Clone { of: "us".into() };
+        for (standby, process) in [(true, Process::None), (false, Process::None), (true, replica(Some("ap")))]
+        {
+            let as_seen = |kin| Seen { kin, ..seen(present(standby), process.clone()) };
+            let stranger = go(&follow(), &as_seen(Kinship::Stranger));
+            match process {
+                Process::None => assert_eq!(stranger, clone),
+                _ => assert_eq!(stranger, Action::Stop, "and then it is copied"),
+            }
+            let unknown = go(&follow(), &as_seen(Kinship::Unknown));
+            assert!(matches!(unknown, Action::Wait(_)), "{unknown:?}");
+        }
+        // What the primary sends is its own, whatever it has told of it by now.
+        let follows = Seen { kin: Kinship::Unknown, ..seen(present(true), replica(Some("us"))) };
+        assert_eq!(go(&follow(), &follows), Action::Rest);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Who may write to a service's database, and what its instances say of themselves.
 
+pub mod branch;
 pub mod health;
 pub mod keep;
 pub mod lease;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::branch::{Branch, Kinship, kinship};
 use crate::lsn::Lsn;
 use crate::name::RegionName;
 use crate::plan::Epoch;
@@ -35,6 +37,9 @@ pub struct Ownership {
     pub system: Option<String>,
     /// What each instance last said of itself.
     pub instances: BTreeMap<RegionName, InstanceReport>,
+    /// The timelines that count, as far as told, oldest first.
+    #[serde(default)]
+    pub history: Vec<Branch>,
     /// The newest wish that an instance be copied anew; its agent remembers the last it carried out.
     #[serde(default)]
     pub reinit: BTreeMap<RegionName, u64>,
@@ -108,6 +113,9 @@ pub struct InstanceReport {
     #[serde(default)]
     pub ready: Option<u64>,
     pub system: Option<String>,
+    /// The newest timeline of its log.
+    #[serde(default)]
+    pub branch: Option<Branch>,
     /// What is wrong with it, and what to do about it.
     pub problem: Option<String>,
 }
@@ -178,6 +186,7 @@ impl Ownership {
             ready: None,
             at_least: None,
             system: None,
+            history: Vec::new(),
             instances: BTreeMap::new(),
             reinit: BTreeMap::new(),
         }
@@ -215,6 +224,17 @@ impl Ownership {
         self.holder() == Some(region) && self.instances.get(region).is_some_and(|report| report.role == role)
     }
 
+    /// Whether the instance that writes has told its newest timeline.
+    pub fn history_is_whole(&self) -> bool {
+        self.holder().is_some_and(|holder| self.is_primary(holder))
+    }
+
+    /// The timeline of this instance that another of the same number has taken the place of.
+    pub fn stranger(&self, region: &RegionName) -> Option<Branch> {
+        let branch = self.instances.get(region)?.branch;
+        branch.filter(|_| kinship(branch, &self.history, true) == Kinship::Stranger)
+    }
+
     /// The furthest position that anybody knows of.
     pub fn furthest(&self) -> Option<Position> {
         let of_proof = self.vacancy().and_then(|vacancy| match &vacancy.proof {
@@ -222,7 +242,8 @@ impl Ownership {
             Proof::Expired { position, .. } => *position,
             Proof::Released { clean, last_known } => clean.or(*last_known),
         });
-        let told = self.instances.values().flat_map(|report| [report.position, report.upstream]);
+        let kin = self.instances.iter().filter(|(region, _)| self.stranger(region).is_none());
+        let told = kin.flat_map(|(_, report)| [report.position, report.upstream]);
         told.flatten().chain(of_proof).max()
     }
 }

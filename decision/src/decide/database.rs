@@ -7,6 +7,7 @@ use super::moves::{Case, Choice, Move};
 use super::{LeaseView, Round, eligible};
 use crate::command::Command;
 use crate::config::{Config, Database};
+use crate::database::branch::Branch;
 use crate::database::{
     InstanceReport, InstanceRole, Loss, Owner, Ownership, Position, Proof, Vacancy, lease,
 };
@@ -314,6 +315,11 @@ fn unusable(state: &State, held: &Ownership, region: &RegionName) -> Option<Stri
     if let Some(problem) = &report.problem {
         return Some(problem.clone());
     }
+    if let Some(Branch { timeline, epoch }) = held.stranger(region) {
+        return Some(format!(
+            "its timeline {timeline} was begun at epoch {epoch}, and another of that number counts: it is copied anew once there is a primary"
+        ));
+    }
     if report.role == InstanceRole::Broken {
         return Some("its instance cannot be used".into());
     }
@@ -389,7 +395,8 @@ pub(super) fn ahead_of<'a>(
     position: Position,
 ) -> Option<&'a RegionName> {
     let has_more = |region: &&RegionName| {
-        held.settled(region).and_then(|told| told.position).is_some_and(|its| its > position)
+        let told = held.settled(region).filter(|_| held.stranger(region).is_none());
+        told.and_then(|told| told.position).is_some_and(|its| its > position)
     };
     wished.instances.keys().find(has_more)
 }

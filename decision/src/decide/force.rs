@@ -7,6 +7,7 @@ use super::make::{Wish, plan};
 use super::{database, eligible, operator};
 use crate::command::Refusal;
 use crate::config::{Config, Database, Region};
+use crate::database::branch::Branch;
 use crate::database::{InstanceReport, InstanceRole, Loss, Owner, Ownership, Position, Vacancy};
 use crate::explain::Rejected;
 use crate::name::{RegionName, ServiceName};
@@ -194,13 +195,14 @@ impl<'a> Case<'a> {
         report: &InstanceReport,
     ) -> Result<Candidate<'a>, String> {
         let position = report.position.ok_or("it does not know its position")?;
-        self.check_timeline(position)?;
         let bytes = self.held.furthest().unwrap_or(position).lsn.ahead_of(position.lsn);
         let loss = Loss { bytes, time: report.silent };
         let risk = format!(
             "by the last reports it lacks {loss}, and so it does whatever {holder} may write until it is fenced"
         );
-        Ok(Candidate { region: name, position: Some(position), loss: Some(loss), risk: Some(risk) })
+        let risk =
+            Some(self.left_behind(name, position).map_or(risk.clone(), |left| format!("{left}; {risk}")));
+        Ok(Candidate { region: name, position: Some(position), loss: Some(loss), risk })
     }
 
     /// When surely nobody writes: as the rules count, but past their limits.
@@ -217,10 +219,11 @@ impl<'a> Case<'a> {
             return Ok(has_all(report.position));
         }
         let position = report.position.ok_or("it does not know its position")?;
-        self.check_timeline(position)?;
         let loss = database::loss(held, vacancy, report, position, self.now);
         let shown = (loss != Loss::default()).then_some(loss);
-        let risk = if self.wished.mode.acks() > 0 {
+        let risk = if let Some(left) = self.left_behind(name, position) {
+            Some(format!("{left}; it lacks {loss}"))
+        } else if self.wished.mode.acks() > 0 {
             database::unseen_acknowledgements(self.service, self.wished, held, vacancy).or_else(|| {
                 let other = database::ahead_of(self.wished, held, position)?;
                 Some(format!("rows that were acknowledged may be in {other} alone; it lacks {loss}"))
@@ -236,15 +239,20 @@ impl<'a> Case<'a> {
         Ok(Candidate { region: name, position: Some(position), loss: shown.filter(|_| !is_sure), risk })
     }
 
-    /// Its history and the newer one would bear one number, and none could tell them apart any more.
-    fn check_timeline(&self, position: Position) -> Result<(), String> {
-        match self.held.furthest() {
-            Some(furthest) if furthest.timeline > position.timeline => Err(format!(
+    /// What was written since another history began is not in it, however its position compares.
+    fn left_behind(&self, name: &RegionName, position: Position) -> Option<String> {
+        if let Some(Branch { timeline, epoch }) = self.held.stranger(name) {
+            return Some(format!(
+                "its timeline {timeline} was begun at epoch {epoch} and given up: what was written instead goes"
+            ));
+        }
+        let furthest = self.held.furthest()?;
+        (furthest.timeline > position.timeline).then(|| {
+            format!(
                 "it is on an old timeline, {}, and the newest known is {}",
                 position.timeline, furthest.timeline
-            )),
-            _ => Ok(()),
-        }
+            )
+        })
     }
 
     fn cannot_take(&self, name: &RegionName, why: &str) -> Refusal {

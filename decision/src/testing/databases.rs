@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::World;
 use crate::command::Command;
 use crate::config::{Config, Database, Engine, Instance, Login, MaxDataLoss, Mode, Profile};
+use crate::database::branch::Branch;
 use crate::database::{InstanceReport, InstanceRole, Position};
 use crate::decide::Renewal;
 use crate::goal::{self, DatabaseGoal, DatabaseRole};
@@ -59,6 +60,7 @@ pub struct SimInstance {
     settled: Option<Epoch>,
     /// When it last heard of its primary.
     heard: Time,
+    branch: Option<Branch>,
 }
 
 impl World {
@@ -144,6 +146,7 @@ impl World {
             lease_until: Time(0),
             settled: None,
             heard: now,
+            branch: None,
         };
         let mut instance = *self.instances.get(&key).unwrap_or(&absent);
         if matches!(instance.role, InstanceRole::Primary { .. }) {
@@ -162,6 +165,10 @@ impl World {
                         "S3: {instance:?}"
                     );
                     instance.position.timeline += u32::from(is_new);
+                    if is_new {
+                        let (timeline, epoch) = (instance.position.timeline, wanted.epoch);
+                        instance.branch = Some(Branch { timeline, epoch });
+                    }
                     instance.role = InstanceRole::Primary { epoch: wanted.epoch };
                     instance.lease_until = now + wanted.wished.lease.ttl;
                     let position = Some(instance.position);
@@ -177,7 +184,8 @@ impl World {
                         && !self.cut.contains(&(agent.region.clone(), of.clone()))
                 });
                 if let Some(primary) = reached {
-                    (instance.position, instance.heard) = (primary.position, now);
+                    (instance.position, instance.branch) = (primary.position, primary.branch);
+                    instance.heard = now;
                 }
                 instance.role = match instance.role {
                     InstanceRole::Absent if reached.is_none() => InstanceRole::Absent,
@@ -190,7 +198,7 @@ impl World {
                 match heir.and_then(|heir| self.instances.get_mut(&heir)) {
                     Some(heir) => {
                         instance.role = InstanceRole::Stopped { clean: true };
-                        heir.position = instance.position;
+                        (heir.position, heir.branch) = (instance.position, instance.branch);
                         release = Some((Some(instance.position), "it was shut down in order"));
                     }
                     None => {
@@ -218,6 +226,7 @@ impl World {
             heir,
             ready: None,
             system: has_data.then(|| "7".into()),
+            branch: instance.branch.filter(|_| has_data),
             problem: None,
         };
         let (agent, service) = (agent.clone(), wanted.service.clone());

@@ -118,6 +118,11 @@ impl Postgres {
         Ok(how)
     }
 
+    /// The newest timeline of the log here; none without a data folder.
+    pub async fn newest_timeline(&self) -> Result<Option<u32>, PostgresError> {
+        self.look(|inner| tail::newest_timeline(&inner.paths.data)).await
+    }
+
     /// The newest timeline that this instance wrote or received, and its ancestors.
     async fn own_history(&self, files: &Files) -> Result<(Vec<Left>, u32), PostgresError> {
         let control = files.control.clone();

@@ -1,8 +1,9 @@
 //! Which wish that the instance be copied anew was carried out last: on disk, so that an agent
 //! that restarts does not copy once more.
 
-use std::io;
 use std::path::{Path, PathBuf};
+
+use super::durable;
 
 const FILE: &str = "reinit";
 
@@ -40,18 +41,11 @@ impl Anew {
         if !self.is_wished(number).await {
             return Ok(());
         }
-        write(&self.file, number).await.map_err(|error| format!("{}: {error}", self.file.display()))?;
+        let written = durable::write(&self.file, &number.to_string()).await;
+        written.map_err(|error| format!("{}: {error}", self.file.display()))?;
         self.done = Some(number);
         Ok(())
     }
-}
-
-/// Whole or not at all.
-async fn write(file: &Path, number: u64) -> io::Result<()> {
-    let new = file.with_extension("new");
-    tokio::fs::write(&new, number.to_string()).await?;
-    tokio::fs::File::open(&new).await?.sync_all().await?;
-    tokio::fs::rename(&new, file).await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use decision::database::branch::Branch;
 use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
 use decision::database::{InstanceReport, InstanceRole};
@@ -17,6 +18,7 @@ use wire::host::Host;
 use wire::tls::Credentials;
 
 use super::anew::Anew;
+use super::branches::Branches;
 use super::controllers::Controllers;
 use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
@@ -39,6 +41,9 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const GUARD_WITHIN: Duration = Duration::from_secs(5);
 /// A replica that does not stream though its primary is there has parted from it, or lacks some log.
 const PARTED_AFTER: Duration = Duration::from_secs(4);
+/// An heir says that it is ready so many times in a lease.
+const READY_AGAIN: u32 = 4;
+const READY_KEPT: usize = 4;
 
 pub(super) struct Keeper {
     pub(super) service: ServiceName,
@@ -53,7 +58,8 @@ pub(super) struct Keeper {
     pub(super) memory: Memory,
     guard: Option<(Guard, guard::client::Events)>,
     postgres: Option<(decision::config::Database, Postgres)>,
-    ready: Option<Ready>,
+    /// What was said of readiness last, the newest at the end: a grant may answer one before it.
+    ready: Vec<Ready>,
     pub(super) rested: Option<Rested>,
     level: Option<Instant>,
     not_streaming_since: Option<Instant>,
@@ -64,6 +70,9 @@ pub(super) struct Keeper {
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
     pub(super) anew: Anew,
+    pub(super) branches: Branches,
+    /// The newest timeline of its log.
+    branch: Option<Branch>,
     /// When the slots and roles of a primary were last seen to.
     pub(super) tended: Option<Instant>,
     /// Why its users are not as wished yet; none: they are.
@@ -86,7 +95,7 @@ impl Keeper {
             program: guard_program,
             timeout: GUARD_WITHIN,
         };
-        let anew = Anew::new(&folder);
+        let (anew, branches) = (Anew::new(&folder), Branches::new(&folder));
         Keeper {
             service,
             agent,
@@ -100,7 +109,7 @@ impl Keeper {
             memory: Memory::default(),
             guard: None,
             postgres: None,
-            ready: None,
+            ready: Vec::new(),
             rested: None,
             level: None,
             not_streaming_since: None,
@@ -109,6 +118,8 @@ impl Keeper {
             prober: None,
             must_clone: false,
             anew,
+            branches,
+            branch: None,
             tended: None,
             users_wanting: None,
             board,
@@ -188,7 +199,13 @@ impl Keeper {
         let is_bound = goal.wished.failsafe
             && !is_armed
             && self.promises.forbids(&self.service, goal.epoch, goal.wished.lease.ttl);
-        let leased = self.lease.held(goal.epoch).is_some() && !is_bound;
+        let left = self.lease.held(goal.epoch).map(|held| held.left());
+        // What begins with a lease that is nearly over is killed in the midst of it.
+        let needed = match is_armed {
+            true => Duration::ZERO,
+            false => goal.wished.lease.ttl / 4,
+        };
+        let leased = left.is_some_and(|left| left > needed) && !is_bound;
         let health = self.prober.as_ref().map(|prober| prober.health(goal.wished.lease.ttl));
         let dead = match &health {
             Some(Health::Dead { why }) => Some(why.clone()),
@@ -204,6 +221,7 @@ impl Keeper {
             (false, Some(_)) if status.running.is_none() => self.prober = None,
             _ => {}
         }
+        (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, &look).await?;
         self.note(goal, &look);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
         if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
@@ -301,7 +319,7 @@ impl Keeper {
     fn want_lease(&self, goal: &DatabaseGoal) {
         let wanted = match &goal.role {
             DatabaseRole::Primary { ready, .. } => {
-                let told = self.ready.filter(|mine| Some(mine.id) == *ready);
+                let told = self.ready.iter().find(|mine| Some(mine.id) == *ready);
                 Some(Wanted {
                     epoch: goal.epoch,
                     timings: goal.wished.lease,
@@ -354,18 +372,23 @@ impl Keeper {
             DatabaseRole::Rest => self.rested.is_some_and(|rested| rested.epoch == goal.epoch),
             _ => report::is_heir(goal) && report::follows_closely(look),
         };
-        if is_ready && self.ready.is_none_or(|ready| ready.epoch != goal.epoch) {
+        // A first lease that counts from long ago is over before it is of use.
+        let again = goal.wished.lease.ttl / READY_AGAIN;
+        let is_old = |ready: &Ready| ready.age() > again && report::is_heir(goal);
+        if is_ready && self.ready.last().is_none_or(|ready| ready.epoch != goal.epoch || is_old(ready)) {
             // Before it is said, and never the same twice: see `Ownership::ready`.
             let id = self.host.random.next_u64();
-            self.ready = Some(Ready { epoch: goal.epoch, id, since_ns: now_ns() });
+            self.ready.push(Ready { epoch: goal.epoch, id, since_ns: now_ns() });
+            self.ready.drain(..self.ready.len().saturating_sub(READY_KEPT));
         }
         let facts = Facts {
             goal,
             look,
             next,
-            ready: self.ready,
+            ready: self.ready.last().copied(),
             rested: self.rested,
             level: self.level,
+            branch: self.branch,
             problem: look.problem.clone().or_else(|| self.problem.clone()),
         };
         let mut report = report::report(&facts);

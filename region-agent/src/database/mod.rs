@@ -2,7 +2,9 @@
 //! by one task; the postmaster itself belongs to the guard, which outlives this process.
 
 mod anew;
+mod branches;
 mod controllers;
+mod durable;
 mod health;
 mod keeper;
 mod lease;

@@ -41,7 +41,10 @@ impl Keeper {
     ) -> Result<(), String> {
         match action {
             Action::Rest | Action::Wait(_) | Action::Settled | Action::Lease | Action::Problem(_) => Ok(()),
-            Action::Create => postgres.create(&self.desired(goal, Role::Primary)).await.map_err(say),
+            Action::Create => {
+                postgres.create(&self.desired(goal, Role::Primary)).await.map_err(say)?;
+                self.branches.is_copy(goal).await
+            }
             Action::StartPrimary => self.start_primary(goal, guard, postgres).await,
             Action::StartReplica { of } => self.start_replica(goal, guard, postgres, of.as_ref()).await,
             Action::Promote => self.promote(goal, guard, postgres).await,
@@ -102,6 +105,7 @@ impl Keeper {
         postgres: &Postgres,
     ) -> Result<(), String> {
         postgres.adopt(&self.desired(goal, Role::Primary)).await.map_err(say)?;
+        self.branches.adopt(postgres, goal.epoch).await?;
         let held = self.lease.held(goal.epoch).ok_or("the lease is over")?;
         let start = self.start(postgres, GuardRole::Primary(held.for_guard()));
         let pid = guard.start(start).await.map_err(|error| error.to_string())?;
@@ -117,6 +121,9 @@ impl Keeper {
         postgres: &Postgres,
         of: Option<&RegionName>,
     ) -> Result<(), String> {
+        if of.is_some() {
+            self.branches.mark(postgres, goal.epoch).await?;
+        }
         postgres.write_config(&self.replica_of(goal, of)).await.map_err(say)?;
         let start = self.start(postgres, GuardRole::Replica);
         let pid = guard.start(start).await.map_err(|error| error.to_string())?;
@@ -133,7 +140,8 @@ impl Keeper {
         postgres: &Postgres,
     ) -> Result<(), String> {
         let held = self.lease.held(goal.epoch).ok_or("the lease is over")?;
-        guard.lease(held.for_guard()).await.map_err(|error| error.to_string())?;
+        let armed = async { guard.lease(held.for_guard()).await.map_err(|error| error.to_string()) };
+        tokio::try_join!(armed, self.branches.mark(postgres, goal.epoch))?;
         self.lease.arm(Some(guard.clone()));
         let desired = self.desired(goal, Role::Primary);
         let began = Instant::now();
@@ -152,6 +160,9 @@ impl Keeper {
         postgres: &Postgres,
         of: Option<&RegionName>,
     ) -> Result<(), String> {
+        if of.is_some() {
+            self.branches.mark(postgres, goal.epoch).await?;
+        }
         let desired = self.replica_of(goal, of);
         let sql = self.connection.get(postgres).await.map_err(say)?;
         let done = match of {
@@ -208,7 +219,7 @@ impl Keeper {
             Ok(Rewound::NotNeeded | Rewound::StartFirst) => Ok(()),
             Ok(Rewound::Done(diverged)) => {
                 tracing::warn!(?diverged, "rewound; what only this instance had is kept aside");
-                Ok(())
+                self.branches.is_copy(goal).await
             }
             Ok(Rewound::Impossible { reason, saved }) => {
                 tracing::warn!(reason, ?saved, "cannot be rewound: it is copied anew");
@@ -241,6 +252,7 @@ impl Keeper {
             .await
             .map_err(say)?;
         tracing::info!(aside = ?cloned.aside, "copied");
+        self.branches.is_copy(goal).await?;
         self.must_clone = false;
         self.forget_parting();
         self.anew.is_done(goal.reinit).await

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use decision::database::branch::Branch;
 use decision::database::keep::{Action, Files, Process};
 use decision::database::{InstanceReport, InstanceRole, Position};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::plan::Epoch;
 
 use super::see::{self, Look};
+use crate::guard::now_ns;
 
 /// A heir's primary may be this far ahead, in bytes, because it goes on while it is asked.
 const CLOSE_BYTES: u64 = 16 << 20;
@@ -21,6 +23,12 @@ pub(super) struct Ready {
     pub(super) id: u64,
     /// On the guard's clock, before it was said.
     pub(super) since_ns: u64,
+}
+
+impl Ready {
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_nanos(now_ns().saturating_sub(self.since_ns))
+    }
 }
 
 /// What it has come to rest at.
@@ -38,6 +46,7 @@ pub(super) struct Facts<'a> {
     pub(super) rested: Option<Rested>,
     /// When it last knew that it had everything its primary had told.
     pub(super) level: Option<Instant>,
+    pub(super) branch: Option<Branch>,
     pub(super) problem: Option<String>,
 }
 
@@ -66,6 +75,7 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
             Files::Present { system, .. } => Some(system.clone()),
             _ => None,
         },
+        branch: facts.branch,
         problem: facts.problem.clone(),
     }
 }

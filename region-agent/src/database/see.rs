@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use decision::database::Position;
+use decision::database::branch::Kinship;
 use decision::database::keep::{Ended, Files, Process, Seen};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
@@ -70,12 +71,14 @@ pub(super) async fn look(
     let Some(running) = &status.running else {
         connection.drop();
         let (files, problem) = files(postgres).await;
-        let seen = Seen { files, process: Process::None, leased, ended, dead };
+        let kin = Kinship::Kin;
+        let seen = Seen { files, process: Process::None, leased, ended, dead, kin };
         return Look { seen, observed: None, problem };
     };
     if running.phase != Phase::Up {
         connection.drop();
-        let seen = Seen { files: Files::Unseen, process: Process::Stopping, leased, ended, dead };
+        let kin = Kinship::Kin;
+        let seen = Seen { files: Files::Unseen, process: Process::Stopping, leased, ended, dead, kin };
         return Look { seen, observed: None, problem: None };
     }
     match connection.observe(postgres).await {
@@ -84,14 +87,15 @@ pub(super) async fn look(
             let files = Files::Present { system, standby: observed.in_recovery, clean: None };
             let process = process(&observed, memory);
             Look {
-                seen: Seen { files, process, leased, ended, dead },
+                seen: Seen { files, process, leased, ended, dead, kin: Kinship::Kin },
                 observed: Some(observed),
                 problem: None,
             }
         }
         Err(error) => {
             let problem = is_for_a_person(&error).then(|| error.to_string());
-            let seen = Seen { files: Files::Unseen, process: Process::Starting, leased, ended, dead };
+            let kin = Kinship::Kin;
+            let seen = Seen { files: Files::Unseen, process: Process::Starting, leased, ended, dead, kin };
             Look { seen, observed: None, problem }
         }
     }

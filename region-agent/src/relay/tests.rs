@@ -57,6 +57,8 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
         service: "app".into(),
         wished,
         system: None,
+        history: Vec::new(),
+        history_is_whole: true,
         epoch: Epoch(epoch),
         role,
         writer,

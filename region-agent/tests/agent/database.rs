@@ -59,6 +59,8 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
         service: "app".into(),
         wished,
         system: None,
+        history: Vec::new(),
+        history_is_whole: true,
         epoch: Epoch(7),
         role: DatabaseRole::Replica { of: "us".into(), heir: false },
         writer: Some("us".into()),

@@ -3,7 +3,7 @@
 use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode};
 use crate::database::{InstanceRole, Proof, lease};
-use crate::decide::{switchover, too_few_vantages};
+use crate::decide::{force, switchover, too_few_vantages};
 use crate::goal::{self, DatabaseRole};
 use crate::name::AgentId;
 use crate::plan::{Action, Epoch, PlanStatus};
@@ -187,6 +187,44 @@ fn promotions_that_fail_do_not_follow_each_other_as_fast_as_they_fail() {
     world.stubborn.clear();
     world.run_for(secs(20));
     assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
+}
+
+/// eu is promoted and nobody hears of it; ap is promoted from where eu had begun, to the same number.
+#[test]
+fn a_log_that_was_given_up_is_not_taken_for_the_one_that_counts() {
+    let mut world = world(Mode::Async);
+    world.cut("ap", "eu");
+    world.kill("us");
+    world.run_for(secs(8));
+    assert_eq!(world.writers("app"), ["eu"], "{}", world.conclusion("app"));
+    world.write("app", "eu", 1_000);
+    let given_up = world.instance("app", "eu").unwrap().position;
+    world.kill("eu");
+    world.revive("us");
+    world.run_for(secs(8));
+    assert_eq!(world.writers("app"), [""; 0], "only a person gives up what eu has");
+    let forced = |allow| force(&world.state, world.now, &"app".into(), None, allow, "test".into());
+    let refused = forced(false).unwrap_err().to_string();
+    assert!(refused.contains("it is on an old timeline, 1, and the newest known is 2"), "{refused}");
+    let plan = forced(true).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.run_for(secs(8));
+    let second = world.writers("app").first().copied().unwrap_or_default().to_owned();
+    assert!(["us", "ap"].contains(&second.as_str()), "{second}: {}", world.conclusion("app"));
+    let counts = world.instance("app", &second).unwrap().position;
+    assert_eq!(counts.timeline, given_up.timeline);
+    assert!(counts.lsn < given_up.lsn);
+
+    let third = if second == "us" { "ap" } else { "us" };
+    world.cut("eu", &second);
+    world.revive("eu");
+    world.run_for(secs(5));
+    assert_eq!(world.instance("app", "eu").unwrap().position, given_up, "it could not be copied yet");
+    assert_eq!(world.state.databases[&"app".into()].furthest(), Some(counts));
+    world.crash_database("app", &second);
+    world.kill(&second);
+    world.run_for(secs(8));
+    assert_eq!(world.writers("app"), [third], "{}", world.conclusion("app"));
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub(super) struct Segment {
     pub path: PathBuf,
 }
 
+/// By the names of its segments: the control file lags behind.
+pub(super) fn newest_timeline(data: &Path) -> Result<Option<u32>, PostgresError> {
+    if !data.join("pg_wal").exists() {
+        return Ok(None);
+    }
+    // The smallest that there are: their numbers do not matter here.
+    Ok(segments(data, 1 << 20)?.iter().map(|segment| segment.timeline).max())
+}
+
 /// Those of a data folder.
 pub(super) fn segments(data: &Path, segment_bytes: u64) -> Result<Vec<Segment>, PostgresError> {
     let wal = data.join("pg_wal");

@@ -1,0 +1,150 @@
+//! Whose timeline is it? PostgreSQL numbers a new timeline by those it has heard of, so two promotions
+//! that did not hear of each other take the same number, and it would then take the one log for the
+//! other. Regent knows each by the epoch that began it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Epoch;
+
+/// So many are remembered: one a promotion.
+const MOST: usize = 64;
+
+/// A timeline, and the epoch whose primary began it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    pub timeline: u32,
+    pub epoch: Epoch,
+}
+
+/// Kept beside a data folder: whatever it holds of timelines above `above`, it holds since this epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub epoch: Epoch,
+    pub above: u32,
+}
+
+/// What the log of an instance is to the history that counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kinship {
+    /// Nothing speaks against it; what differs, PostgreSQL tells by the numbers.
+    #[default]
+    Kin,
+    /// It holds another timeline of the same number: only a copy can mend it.
+    Stranger,
+    /// Its newest timeline may be another's too: the primary has not told yet.
+    Unknown,
+}
+
+/// The newest timeline of an instance whose newest is `timeline`. None: it was never marked.
+pub fn newest(marks: &[Mark], timeline: u32) -> Option<Branch> {
+    let begun = marks.iter().rev().find(|mark| mark.above < timeline)?;
+    Some(Branch { timeline, epoch: begun.epoch })
+}
+
+/// Before an instance whose newest timeline is `timeline` (0: it has none) takes in, or writes, anything
+/// at this epoch.
+pub fn mark(marks: &mut Vec<Mark>, epoch: Epoch, timeline: u32) {
+    // Nothing came under marks that began where this one does.
+    marks.retain(|mark| mark.above < timeline && mark.epoch < epoch);
+    marks.push(Mark { epoch, above: timeline });
+    marks.drain(..marks.len().saturating_sub(MOST));
+}
+
+/// Of a copy of this epoch's primary.
+pub fn of_copy(history: &[Branch], epoch: Epoch) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    for branch in history {
+        mark(&mut marks, branch.epoch, branch.timeline.saturating_sub(1));
+    }
+    let last = history.last().map_or(0, |branch| branch.timeline);
+    if history.last().is_none_or(|branch| branch.epoch < epoch) {
+        mark(&mut marks, epoch, last);
+    }
+    marks
+}
+
+/// Whoever writes holds this as its newest: what was begun beside it, or after, counts no more.
+pub fn extend(history: &mut Vec<Branch>, newest: Branch) {
+    history.retain(|branch| branch.timeline < newest.timeline);
+    history.push(newest);
+    history.drain(..history.len().saturating_sub(MOST));
+}
+
+/// `is_whole`: the primary that is now has told its newest timeline.
+pub fn kinship(own: Option<Branch>, history: &[Branch], is_whole: bool) -> Kinship {
+    let Some(own) = own else { return Kinship::Kin };
+    match history.iter().find(|branch| branch.timeline == own.timeline) {
+        Some(branch) if branch.epoch != own.epoch => Kinship::Stranger,
+        Some(_) => Kinship::Kin,
+        None if is_whole || history.last().is_some_and(|last| own.timeline < last.timeline) => Kinship::Kin,
+        None => Kinship::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn branch(timeline: u32, epoch: u64) -> Branch {
+        Branch { timeline, epoch: Epoch(epoch) }
+    }
+
+    #[test]
+    fn a_timeline_is_of_the_epoch_under_which_it_came() {
+        let mut marks = Vec::new();
+        mark(&mut marks, Epoch(1), 0);
+        assert_eq!(newest(&marks, 1), Some(branch(1, 1)));
+        // It was to follow 2, which never came, and then 3, which began a timeline.
+        mark(&mut marks, Epoch(2), 1);
+        mark(&mut marks, Epoch(3), 1);
+        assert_eq!(newest(&marks, 1), Some(branch(1, 1)));
+        assert_eq!(newest(&marks, 2), Some(branch(2, 3)));
+        // A primary that was started anew goes on with it.
+        mark(&mut marks, Epoch(4), 2);
+        assert_eq!(newest(&marks, 2), Some(branch(2, 3)));
+        assert_eq!(newest(&marks, 3), Some(branch(3, 4)));
+        // Marked twice is marked once: it crashed before, or after.
+        mark(&mut marks, Epoch(4), 2);
+        assert_eq!(marks.len(), 3);
+        assert_eq!(newest(&[], 2), None);
+    }
+
+    #[test]
+    fn two_timelines_of_one_number_are_told_apart() {
+        let mut history = Vec::new();
+        extend(&mut history, branch(1, 1));
+        extend(&mut history, branch(2, 2));
+        // The promotion at 2 was lost, and another began where that one had.
+        extend(&mut history, branch(2, 3));
+        assert_eq!(history, [branch(1, 1), branch(2, 3)]);
+        assert_eq!(kinship(Some(branch(2, 2)), &history, true), Kinship::Stranger);
+        assert_eq!(kinship(Some(branch(2, 2)), &history, false), Kinship::Stranger);
+        assert_eq!(kinship(Some(branch(2, 3)), &history, false), Kinship::Kin);
+        assert_eq!(kinship(Some(branch(1, 1)), &history, false), Kinship::Kin);
+        assert_eq!(kinship(None, &history, false), Kinship::Kin);
+    }
+
+    #[test]
+    fn until_the_primary_has_told_its_timeline_nobody_follows_it_with_one_of_its_own() {
+        let history = [branch(1, 1)];
+        assert_eq!(kinship(Some(branch(2, 2)), &history, false), Kinship::Unknown);
+        // It went on with the first, or took another number: PostgreSQL sees that.
+        assert_eq!(kinship(Some(branch(2, 2)), &history, true), Kinship::Kin);
+        assert_eq!(kinship(Some(branch(1, 1)), &[], false), Kinship::Unknown);
+    }
+
+    #[test]
+    fn a_copy_holds_what_its_primary_holds() {
+        let history = [branch(1, 1), branch(2, 3)];
+        let marks = of_copy(&history, Epoch(3));
+        assert_eq!((newest(&marks, 1), newest(&marks, 2)), (Some(branch(1, 1)), Some(branch(2, 3))));
+        // Copied before its primary had told that it began another.
+        let marks = of_copy(&history, Epoch(4));
+        assert_eq!((newest(&marks, 2), newest(&marks, 3)), (Some(branch(2, 3)), Some(branch(3, 4))));
+        let marks = of_copy(&[], Epoch(1));
+        assert_eq!(newest(&marks, 1), Some(branch(1, 1)));
+        // Adopted on a later timeline.
+        let marks = of_copy(&[branch(37, 1)], Epoch(1));
+        assert_eq!(newest(&marks, 37), Some(branch(37, 1)));
+    }
+}
