@@ -81,9 +81,20 @@ impl Controller {
         by: &str,
         within: Duration,
     ) -> Result<Outcome, ProposeError> {
+        self.propose_in(None, command, by, within).await
+    }
+
+    /// The same, if this member leads this term.
+    pub async fn propose_in(
+        &self,
+        term: Option<u64>,
+        command: Command,
+        by: &str,
+        within: Duration,
+    ) -> Result<Outcome, ProposeError> {
         let at = self.heard.now().unwrap_or_else(|| self.host.clock.now());
         let stamped = Stamped { at, by: by.to_owned(), command };
-        Ok(self.node.propose(stamped, within).await?.outcome)
+        Ok(self.node.propose_in(term, stamped, within).await?.outcome)
     }
 
     /// Has a command committed, here or by whoever leads.

@@ -239,7 +239,7 @@ mod tests {
     async fn a_configuration_that_contradicts_itself_never_gets_into_the_log() {
         let group = Group::formed(3).await;
         let leader = group.leader().await;
-        leader.heard.begin(leader.host.clock.now(), leader.state().now);
+        leader.heard.begin(leader.node.status().term, leader.host.clock.now(), leader.state().now);
         let follower = group.until("a follower", |controller| !controller.node.is_leader()).await;
         let ann = Identity::Operator { name: "ann".into() };
         let Intent::SetConfig { parent_generation, config } = contradicts_itself() else { panic!() };

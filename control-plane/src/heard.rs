@@ -17,6 +17,8 @@ use tokio::time::Instant;
 pub struct Heard(Mutex<Option<Term>>);
 
 struct Term {
+    /// Of Raft: what was heard in another counts for nothing.
+    number: u64,
     /// The wall clock is asked once, when the term begins; from then on time only flows. A clock
     /// that is set while it leads can neither expire a session nor hold one up.
     base: Time,
@@ -36,15 +38,26 @@ impl Term {
     fn now(&self) -> Time {
         self.base + self.begun.elapsed()
     }
+
+    fn seal(&mut self, command: &Command) {
+        let Command::ExpireLease { service, epoch, heard, .. } = command else { return };
+        let unheard = Renewal { epoch: *epoch, heard: *heard, position: None };
+        let lease = self.leases.entry(service.clone()).or_insert(Lease { renewal: unheard, sealed: false });
+        if lease.renewal.epoch != *epoch {
+            // Of an epoch that is over: this leader has heard of none since.
+            *lease = Lease { renewal: unheard, sealed: false };
+        }
+        lease.sealed = true;
+    }
 }
 
 impl Heard {
     /// Begins a term at `wall`, or at the newest time in the log where that is ahead: time never
     /// falls in the log.
-    pub fn begin(&self, wall: Time, newest_in_log: Time) {
+    pub fn begin(&self, number: u64, wall: Time, newest_in_log: Time) {
         let base = wall.max(newest_in_log);
-        *self.lock() =
-            Some(Term { base, begun: Instant::now(), heard: BTreeMap::new(), leases: BTreeMap::new() });
+        let (heard, leases) = (BTreeMap::new(), BTreeMap::new());
+        *self.lock() = Some(Term { number, base, begun: Instant::now(), heard, leases });
     }
 
     pub fn end(&self) {
@@ -65,43 +78,41 @@ impl Heard {
         true
     }
 
-    /// Takes a renewal in, whatever will be answered. False when this member does not lead, or the
-    /// lease is being ended.
-    pub fn renew(&self, service: &ServiceName, epoch: Epoch, position: Option<Position>) -> bool {
+    /// Takes a renewal in, whatever will be answered, and gives the term that it is noted in. None when this
+    /// member does not lead, or the lease is being ended.
+    pub fn renew(&self, service: &ServiceName, epoch: Epoch, position: Option<Position>) -> Option<u64> {
         let mut term = self.lock();
-        let Some(term) = term.as_mut() else { return false };
+        let term = term.as_mut()?;
         let renewal = Renewal { epoch, heard: term.now(), position };
         match term.leases.get_mut(service) {
-            Some(lease) if lease.renewal.epoch > epoch => false,
-            Some(lease) if lease.renewal.epoch == epoch && lease.sealed => false,
+            Some(lease) if lease.renewal.epoch > epoch => None,
+            Some(lease) if lease.renewal.epoch == epoch && lease.sealed => None,
             Some(lease) if lease.renewal.epoch == epoch => {
                 let position = position.or(lease.renewal.position);
                 lease.renewal = Renewal { position, ..renewal };
-                true
+                Some(term.number)
             }
             _ => {
                 term.leases.insert(service.clone(), Lease { renewal, sealed: false });
-                true
+                Some(term.number)
             }
         }
     }
 
-    /// S4: before the end of a lease is proposed, nobody can renew it any more. False when it was
-    /// renewed since the rules looked: then they must look again.
-    pub fn seal(&self, command: &Command) -> bool {
-        let Command::ExpireLease { service, epoch, heard, .. } = command else { return true };
+    /// S4: before the ends of leases are proposed, nobody can renew these any more. False, and none is
+    /// sealed, when one was renewed since the rules looked: then they must look again.
+    pub fn seal(&self, commands: &[Command]) -> bool {
         let mut term = self.lock();
         let Some(term) = term.as_mut() else { return false };
-        let unheard = Renewal { epoch: *epoch, heard: *heard, position: None };
-        let lease = term.leases.entry(service.clone()).or_insert(Lease { renewal: unheard, sealed: false });
-        if lease.renewal.epoch != *epoch {
-            // Of an epoch that is over: this leader has heard of none since.
-            *lease = Lease { renewal: unheard, sealed: false };
-        }
-        if lease.renewal.heard > *heard {
+        let was_renewed = commands.iter().any(|command| {
+            let Command::ExpireLease { service, epoch, heard, .. } = command else { return false };
+            let lease = term.leases.get(service).filter(|lease| lease.renewal.epoch == *epoch);
+            lease.is_some_and(|lease| lease.renewal.heard > *heard)
+        });
+        if was_renewed {
             return false;
         }
-        lease.sealed = true;
+        commands.iter().for_each(|command| term.seal(command));
         true
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::Controller;
-use crate::raft::ProposeError;
+use crate::raft::{ProposeError, Status};
 
 /// Longest time without a look, whatever the rules asked for.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(10);
@@ -36,9 +36,9 @@ pub async fn run(controller: Arc<Controller>, shutdown: CancellationToken) {
             tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
             continue;
         }
-        controller.heard.begin(controller.host.clock.now(), controller.state().now);
+        controller.heard.begin(term, controller.host.clock.now(), controller.state().now);
         tracing::info!(term, "leading");
-        let lost = lead(&controller, &shutdown).await;
+        let lost = lead(&controller, term, &shutdown).await;
         controller.heard.end();
         tracing::info!(term, "no longer leading");
         if let Some(commands) = lost {
@@ -48,7 +48,7 @@ pub async fn run(controller: Arc<Controller>, shutdown: CancellationToken) {
 }
 
 /// Gives what it had decided when it found out that it no longer leads.
-async fn lead(controller: &Controller, shutdown: &CancellationToken) -> Option<Vec<Command>> {
+async fn lead(controller: &Controller, term: u64, shutdown: &CancellationToken) -> Option<Vec<Command>> {
     let by = format!("controller/{}/{}", controller.region, controller.node.id());
     let mut applied = controller.node.view().applied();
     let mut watch = controller.node.watch_status();
@@ -58,13 +58,12 @@ async fn lead(controller: &Controller, shutdown: &CancellationToken) -> Option<V
         let decision = decide(&controller.state(), &view, now);
         if !decision.commands.is_empty() {
             let commands = decision.commands;
-            if !commands.iter().all(|command| controller.heard.seal(command)) {
-                controller.heard.unseal();
+            if !controller.heard.seal(&commands) {
                 continue;
             }
             trace(&commands);
             let batch = Command::Batch { commands: commands.clone() };
-            match controller.propose(batch, &by, COMMIT_WITHIN).await {
+            match controller.propose_in(Some(term), batch, &by, COMMIT_WITHIN).await {
                 Ok(outcome) => {
                     controller.heard.unseal();
                     warn_of_refusals(&outcome);
@@ -72,7 +71,7 @@ async fn lead(controller: &Controller, shutdown: &CancellationToken) -> Option<V
                 Err(ProposeError::NotLeader { .. }) => return Some(commands),
                 Err(error) => {
                     tracing::warn!(%error, "a decision was not committed");
-                    if !controller.node.is_leader() {
+                    if !leads(&controller.node.status(), term) {
                         return Some(commands);
                     }
                     // It is made anew from the state that then is.
@@ -87,9 +86,14 @@ async fn lead(controller: &Controller, shutdown: &CancellationToken) -> Option<V
             () = shutdown.cancelled() => return None,
             () = tokio::time::sleep_until(wake) => {}
             changed = applied.changed() => changed.ok()?,
-            _ = watch.until(|status| !status.is_leader) => return None,
+            _ = watch.until(|status| !leads(status, term)) => return None,
         }
     }
+}
+
+/// Not whether it leads again.
+fn leads(status: &Status, term: u64) -> bool {
+    status.is_leader && status.term == term
 }
 
 fn wake_at(now: Time, due: Option<Time>) -> Instant {

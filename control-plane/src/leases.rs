@@ -28,14 +28,15 @@ impl Controller {
         if let Some(why) = refusal(&self.state(), agent, renewal) {
             return Ok(Renewed::Refused { why });
         }
-        if !self.heard.renew(&renewal.service, renewal.epoch, renewal.position) {
+        let Some(term) = self.heard.renew(&renewal.service, renewal.epoch, renewal.position) else {
             return match self.heard.now() {
                 Some(_) => Ok(Renewed::Refused { why: "the lease is being ended".into() }),
                 None => Err(Attempt::NotLeader),
             };
-        }
+        };
         let round = || async { self.node.still_leads(within).await };
-        if !self.rounds.join(round).await {
+        // What another term proves is not of what this one has noted.
+        if self.rounds.join(round).await != Some(term) {
             return Err(Attempt::NotLeader);
         }
         // Once more: from when a fence has begun here, nothing is renewed.
@@ -88,7 +89,7 @@ mod tests {
 
     /// The database of `app` is held by `us`. Nothing is decided but by the test.
     async fn with_holder(leader: &Controller) -> u64 {
-        leader.heard.begin(leader.host.clock.now(), leader.state().now);
+        leader.heard.begin(leader.node.status().term, leader.host.clock.now(), leader.state().now);
         let mut config = three_regions();
         with_database(&mut config, "app", Mode::Async);
         let set = Command::SetConfig { parent_generation: 0, config: Box::new(config) };
@@ -154,10 +155,10 @@ mod tests {
         // Renewed after the rules had looked.
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(leader.renew(&us, &renewal(epoch), SOON).await.unwrap(), Renewed::Granted);
-        assert!(!leader.heard.seal(&end));
+        assert!(!leader.heard.seal(&[end]));
         let heard = leader.heard.now().unwrap();
         let end = Command::ExpireLease { service: "app".into(), epoch: Epoch(epoch), heard, position: None };
-        assert!(leader.heard.seal(&end));
+        assert!(leader.heard.seal(&[end]));
         let refused = leader.renew(&us, &renewal(epoch), SOON).await.unwrap();
         assert!(
             matches!(&refused, Renewed::Refused { why } if why == "the lease is being ended"),

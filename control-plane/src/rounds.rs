@@ -17,12 +17,13 @@ pub struct Rounds {
 struct Last {
     /// All who had asked before it began.
     covers: u64,
-    proved: bool,
+    /// The term that was proved.
+    proved: Option<u64>,
 }
 
 impl Rounds {
-    /// True when a round that began after this call proved what `round` proves.
-    pub async fn join<R: Future<Output = bool>>(&self, round: impl FnOnce() -> R) -> bool {
+    /// The term that a round proved which began after this call.
+    pub async fn join<R: Future<Output = Option<u64>>>(&self, round: impl FnOnce() -> R) -> Option<u64> {
         let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut last = self.last.lock().await;
         if last.covers < ticket {
@@ -55,7 +56,7 @@ mod tests {
                     .join(|| async {
                         begun.fetch_add(1, Ordering::SeqCst);
                         go.notified().await;
-                        true
+                        Some(7)
                     })
                     .await
             })
@@ -69,13 +70,13 @@ mod tests {
             tokio::task::yield_now().await;
         }
         go.notify_one();
-        assert!(first.await.unwrap());
+        assert_eq!(first.await.unwrap(), Some(7));
         while begun.load(Ordering::SeqCst) < 2 {
             tokio::task::yield_now().await;
         }
         go.notify_one();
         for other in others {
-            assert!(other.await.unwrap());
+            assert_eq!(other.await.unwrap(), Some(7));
         }
         assert_eq!(begun.load(Ordering::SeqCst), 2);
     }
@@ -83,12 +84,12 @@ mod tests {
     #[tokio::test]
     async fn a_round_that_failed_or_was_given_up_proves_nothing() {
         let rounds = Rounds::default();
-        assert!(!rounds.join(|| async { false }).await);
+        assert_eq!(rounds.join(|| async { None }).await, None);
         let given_up = tokio::time::timeout(
             std::time::Duration::from_millis(1),
-            rounds.join(std::future::pending::<bool>),
+            rounds.join(std::future::pending::<Option<u64>>),
         );
         assert!(given_up.await.is_err());
-        assert!(rounds.join(|| async { true }).await);
+        assert_eq!(rounds.join(|| async { Some(1) }).await, Some(1));
     }
 }

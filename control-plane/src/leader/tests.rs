@@ -59,12 +59,13 @@ async fn what_a_stale_leader_decided_is_journalled_as_refused_and_not_done() {
     let group = Group::formed(3).await;
     let stale = group.leader().await;
     let term = stale.node.status().term;
-    stale.heard.begin(stale.host.clock.now(), stale.state().now);
+    stale.heard.begin(term, stale.host.clock.now(), stale.state().now);
     lose_us(&stale).await;
     // It was away meanwhile: its memory is that of a leader, and it looks once more.
     stale.node.hand_over(None, SOON).await.expect("another takes over");
     let shutdown = CancellationToken::new();
-    let lost = timeout(SOON, lead(&stale, &shutdown)).await.expect("it finds out").expect("what it decided");
+    let lost =
+        timeout(SOON, lead(&stale, term, &shutdown)).await.expect("it finds out").expect("what it decided");
     assert!(lost.iter().any(|command| matches!(command, Command::OpenPlan { .. })), "{lost:?}");
 
     report(&stale, term, &lost).await;

@@ -6,7 +6,12 @@ use std::time::Duration;
 use decision::command::{Outcome, Stamped};
 use decision::state::State;
 use openraft::async_runtime::WatchReceiver;
-use openraft::error::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::error::{
+    ClientWriteError, Fatal, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError,
+};
+use openraft::impls::ProgressResponder;
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::raft::ClientWriteResponse;
 use openraft::{Instant, ReadPolicy};
 use tokio::sync::Semaphore;
 use wire::proto::regent::raft::v1::raft_server::RaftServer;
@@ -31,6 +36,7 @@ const PROPOSALS_MAX: usize = 4_096;
 /// How soon a leader without a lease looks again.
 const LEASE_RETRY: Duration = Duration::from_millis(5);
 
+type Written = ClientWriteResponse<TypeConfig>;
 type WriteError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 /// A handle; clones are the same member.
@@ -149,6 +155,19 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`]. Dropping the call leaves the outcome unknown.
     pub async fn propose(&self, stamped: Stamped, within: Duration) -> Result<Committed, ProposeError> {
+        self.propose_in(None, stamped, within).await
+    }
+
+    /// The same, if this member leads this term, and not another by now.
+    ///
+    /// # Errors
+    /// See [`Node::propose`].
+    pub async fn propose_in(
+        &self,
+        term: Option<u64>,
+        stamped: Stamped,
+        within: Duration,
+    ) -> Result<Committed, ProposeError> {
         let proposal = Proposal::new(stamped);
         let bytes = proposal.json().len();
         if bytes > COMMAND_MAX {
@@ -163,7 +182,7 @@ impl Node {
         };
         let written = async {
             loop {
-                match self.raft.client_write(proposal.clone()).await {
+                match self.write(proposal.clone(), term).await {
                     // Nothing was appended: its lease ran out, or it was elected just now and has none yet.
                     Err(error) if lease_expired(&error) && self.quorum_silent().is_none() => {
                         tokio::time::sleep(LEASE_RETRY).await;
@@ -182,6 +201,17 @@ impl Node {
                 Some(outcome) => Ok(Committed { index: written.log_id.index, outcome }),
                 None => Err(ProposeError::Stopped { why: "the entry committed was not the command".into() }),
             },
+        }
+    }
+
+    async fn write(&self, proposal: Proposal, term: Option<u64>) -> Result<Written, WriteError> {
+        let Some(term) = term else { return self.raft.client_write(proposal).await };
+        let (responder, written) = ProgressResponder::complete_only();
+        let leader = LeaderId { term, node_id: self.id() };
+        self.raft.write(proposal).with_leader(leader).responder(responder).await?;
+        match written.await {
+            Ok(written) => written.map_err(RaftError::APIError),
+            Err(_) => Err(RaftError::Fatal(Fatal::Stopped)),
         }
     }
 

@@ -12,7 +12,9 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::node::Node;
-use super::types::{Member, Raft, TypeConfig};
+use super::types::{Member, Raft, TypeConfig, Vote};
+
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Whose answers are needed: a majority of each set. There are two while members change (Raft §6).
 struct Electorate {
@@ -21,38 +23,52 @@ struct Electorate {
 }
 
 impl Node {
-    /// Whether no later leader can have been elected before this call.
+    /// The term that this member leads, if no later leader can have been elected before this call.
     ///
     /// A majority that held this leader's vote after the call began had not voted for a later one until
     /// then; a later leader would have needed one of them (Raft §5.4.3). A member takes a vote into its
     /// memory before it lets anybody know of it, so its memory is never behind what it has told.
-    pub async fn still_leads(&self, within: Duration) -> bool {
-        let own = read_state(&self.raft, |state| {
+    pub async fn still_leads(&self, within: Duration) -> Option<u64> {
+        let (vote, electorate) = read_state(&self.raft, |state| {
             let config = state.membership_state.effective();
             let sets = config.membership().get_joint_config().clone();
             let members = config.nodes().map(|(id, member)| (*id, member.clone())).collect();
             (*state.vote_ref(), Electorate { sets, members })
-        });
-        let Some((vote, electorate)) = own.await else { return false };
+        })
+        .await?;
         if !vote.committed || vote.leader_id.node_id != self.id() {
-            return false;
+            return None;
         }
         let mut agree = BTreeSet::from([self.id()]);
         let mut asked: FuturesUnordered<_> = electorate
             .others(self.id())
-            .map(|(id, member)| {
-                let client = self.peers.to(id, member);
-                async move { (id, client.read_vote(within).await) }
-            })
+            .map(|(id, member)| async move { (id, self.ask_vote(id, member, within).await) })
             .collect();
         while !electorate.is_majority(&agree) {
-            match asked.next().await {
-                Some((id, Ok(held))) if held.leader_id == vote.leader_id => drop(agree.insert(id)),
-                Some(_) => {}
-                None => return false,
+            match asked.next().await? {
+                (id, Some(held)) if held.leader_id == vote.leader_id => drop(agree.insert(id)),
+                _ => {}
             }
         }
-        true
+        Some(vote.leader_id.term)
+    }
+
+    /// Again and again, each time on the connection that is then: a single question would wait as long as
+    /// TCP for what was lost.
+    async fn ask_vote(&self, id: u64, member: &Member, within: Duration) -> Option<Vote> {
+        let deadline = Instant::now() + within;
+        let once = self.settings.heartbeat * 2;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            match self.peers.to(id, member).read_vote(once.min(left)).await {
+                Ok(vote) => return Some(vote),
+                // One that refuses does so at once.
+                Err(_) => tokio::time::sleep(ASK_AGAIN.min(left)).await,
+            }
+        }
     }
 
     /// The quickest of so many answers of another member; none if one did not come in time.
@@ -123,13 +139,13 @@ mod tests {
     async fn a_leader_knows_that_it_leads_and_nobody_else_does() {
         let group = Group::formed(3).await;
         let leader = group.leader().await;
-        assert!(leader.node.still_leads(SOON).await);
+        assert_eq!(leader.node.still_leads(SOON).await, Some(leader.node.status().term));
         for controller in group.controllers.values().filter(|other| other.node.id() != leader.node.id()) {
-            assert!(!controller.node.still_leads(SOON).await);
+            assert_eq!(controller.node.still_leads(SOON).await, None);
         }
         leader.node.hand_over(None, SOON).await.unwrap();
         group.until("another leader", |other| other.node.is_leader()).await;
-        assert!(!leader.node.still_leads(SOON).await);
+        assert_eq!(leader.node.still_leads(SOON).await, None);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +170,7 @@ mod tests {
             group.until("the entry in memory", has_it).await;
         }
         assert!(leader.node.confirm_leadership(Duration::from_millis(300)).await.is_err());
-        assert!(leader.node.still_leads(Duration::from_millis(300)).await);
+        assert!(leader.node.still_leads(Duration::from_millis(300)).await.is_some());
         stalls.store(false, Ordering::SeqCst);
         written.await.unwrap().unwrap();
     }
@@ -168,6 +184,6 @@ mod tests {
             controller.node.shutdown(Duration::ZERO).await;
         }
         assert!(leader.node.is_leader());
-        assert!(!leader.node.still_leads(Duration::from_millis(300)).await);
+        assert_eq!(leader.node.still_leads(Duration::from_millis(300)).await, None);
     }
 }

@@ -57,12 +57,14 @@ pub(super) fn set(state: &mut State, context: &Context, parent_generation: u64, 
 fn place_databases(state: &mut State, config: &Config) {
     let has =
         |service: &ServiceName| config.services.get(service).and_then(|wished| wished.database.as_ref());
-    state.databases.retain(|service, _| has(service).is_some());
+    // One that is taken out, and comes back, is what it was: what it must not lose is not forgotten.
+    state.databases.retain(|service, _| config.services.contains_key(service));
     for (service, placement) in &state.services {
         let Some(wished) = has(service) else { continue };
         let unowned = || Ownership::unowned(placement.epoch, state.now);
         let held = state.databases.entry(service.clone()).or_insert_with(unowned);
         held.instances.retain(|region, _| wished.instances.contains_key(region));
+        held.longest_ttl = held.longest_ttl.max(wished.lease.ttl);
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) fn expire(
     position: Option<Position>,
 ) -> Applied {
     let now = state.now;
-    let ttl = state.database(service).map(|(wished, _)| wished.lease.ttl);
+    let ttl = state.database(service).map(|(wished, held)| held.counted_ttl(wished));
     let held = find(state, service)?;
     if epoch != held.epoch {
         return Err(Refusal::StaleEpoch { service: service.clone(), given: epoch, current: held.epoch });
@@ -217,7 +217,9 @@ pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
 
 pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &RegionName) {
     let now = state.now;
+    let Some(ttl) = state.database(&plan.service).map(|(wished, _)| wished.lease.ttl) else { return };
     let Ok(held) = find(state, &plan.service) else { return };
+    held.longest_ttl = ttl;
     held.at_least = match held.vacancy().map(|vacancy| &vacancy.proof) {
         Some(Proof::Released { clean, .. }) => *clean,
         _ => None,

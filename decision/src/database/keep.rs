@@ -21,6 +21,10 @@ pub struct Seen {
     pub dead: Option<String>,
     /// Of its log, to the history that counts.
     pub kin: Kinship,
+    /// Whether this agent has told the running server whom to follow, or nobody.
+    pub was_told: bool,
+    /// Whether the lease of the goal's epoch was given back from here already.
+    pub released: bool,
 }
 
 /// The data folder.
@@ -156,6 +160,9 @@ pub fn anew(role: &DatabaseRole, seen: &Seen, next: Action) -> Action {
 }
 
 fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, seen: &Seen) -> Action {
+    if seen.released {
+        return given_back(seen);
+    }
     let died = seen.ended.filter(|ended| ended.epoch == epoch && !ended.fenced);
     if died.is_some() && seen.process == Process::None {
         return release(None, "postgres ended");
@@ -190,6 +197,14 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
 
 const KIN: &str = "for the primary to tell which timeline it began";
 
+/// S1: from the moment it was told, another may be granted the lease.
+fn given_back(seen: &Seen) -> Action {
+    match seen.process {
+        Process::None => Action::Wait("for the controllers to know that the lease was given back"),
+        _ => Action::Kill("its lease was given back"),
+    }
+}
+
 fn release(clean: Option<Position>, why: &str) -> Action {
     Action::Release { clean, why: why.to_owned() }
 }
@@ -221,6 +236,9 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
 }
 
 fn as_yielding(to: Option<&RegionName>, seen: &Seen) -> Action {
+    if seen.released {
+        return given_back(seen);
+    }
     match (&seen.process, to, &seen.files) {
         (Process::Primary, Some(to), _) => Action::ShutDown { to: to.clone() },
         (Process::Primary | Process::Stopping | Process::Starting, None, _) => {
@@ -244,9 +262,16 @@ fn at_rest(seen: &Seen) -> Action {
         Process::Starting => Action::Wait("for it to start"),
         Process::Stopping => Action::Wait("for it to end"),
         Process::Replica { of: Some(_), .. } => Action::Follow { of: None },
+        // A process before this one may have had it follow somebody.
+        Process::Replica { .. } if !seen.was_told => Action::Follow { of: None },
         // What has arrived is written down before it counts.
         Process::Replica { streaming: true, .. } => Action::Wait("for it to stop receiving"),
-        Process::Replica { .. } | Process::None => Action::Settled,
+        Process::Replica { .. } => Action::Settled,
+        // Files say what was replayed; what it has on disk, and may have acknowledged, only a server tells.
+        Process::None if matches!(seen.files, Files::Present { standby: true, .. }) => {
+            Action::StartReplica { of: None }
+        }
+        Process::None => Action::Settled,
     }
 }
 
@@ -266,7 +291,16 @@ mod tests {
     }
 
     fn seen(files: Files, process: Process) -> Seen {
-        Seen { files, process, leased: true, ended: None, dead: None, kin: Kinship::Kin }
+        Seen {
+            files,
+            process,
+            leased: true,
+            ended: None,
+            dead: None,
+            kin: Kinship::Kin,
+            was_told: true,
+            released: false,
+        }
     }
 
     fn replica(of: Option<&str>) -> Process {
@@ -336,6 +370,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_back_never_begins_again_at_its_epoch() {
+        let roles =
+            [primary(None), DatabaseRole::Yield { to: None }, DatabaseRole::Yield { to: Some("eu".into()) }];
+        for role in roles {
+            for files in [present(true), present(false), Files::Absent] {
+                for process in [Process::None, Process::Starting, replica(None), Process::Primary] {
+                    let is_none = process == Process::None;
+                    let found = go(&role, &Seen { released: true, ..seen(files.clone(), process) });
+                    match is_none {
+                        true => assert!(matches!(found, Action::Wait(_)), "{found:?}"),
+                        false => assert!(matches!(found, Action::Kill(_)), "{found:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn one_that_hangs_is_ended_and_given_back() {
         let hangs = Seen { dead: Some("its disk hangs".into()), ..seen(present(false), Process::Primary) };
         assert_eq!(go(&primary(None), &hangs), release(None, "its disk hangs"));
@@ -389,7 +441,11 @@ mod tests {
         let rest = |process| go(&DatabaseRole::Rest, &seen(present(true), process));
         assert_eq!(rest(replica(Some("us"))), Action::Follow { of: None });
         assert_eq!(rest(replica(None)), Action::Settled);
-        assert_eq!(rest(Process::None), Action::Settled);
+        assert_eq!(rest(Process::None), Action::StartReplica { of: None });
+        let ended = seen(present(false), Process::None);
+        assert_eq!(go(&DatabaseRole::Rest, &ended), Action::Settled);
+        let untold = Seen { was_told: false, ..seen(present(true), replica(None)) };
+        assert_eq!(go(&DatabaseRole::Rest, &untold), Action::Follow { of: None });
         assert_eq!(rest(Process::Starting), Action::Wait("for it to start"));
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::branch::{Branch, Kinship, kinship};
+use crate::config::Database;
 use crate::lsn::Lsn;
 use crate::name::RegionName;
 use crate::plan::Epoch;
@@ -29,6 +30,9 @@ pub struct Ownership {
     /// began to say so, because the grant came after.
     #[serde(default)]
     pub ready: Option<u64>,
+    /// The longest lease that was in force since the grant: its holder may count that one yet.
+    #[serde(with = "ms", rename = "longest_ttl_ms", default)]
+    pub longest_ttl: Duration,
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
@@ -184,6 +188,7 @@ impl Ownership {
             owner,
             since,
             ready: None,
+            longest_ttl: Duration::ZERO,
             at_least: None,
             system: None,
             history: Vec::new(),
@@ -204,6 +209,11 @@ impl Ownership {
             Owner::Held(_) => None,
             Owner::Vacant(vacancy) => Some(vacancy),
         }
+    }
+
+    /// For how long after a renewal the holder may take writes, whatever it was told since (S1).
+    pub fn counted_ttl(&self, wished: &Database) -> Duration {
+        self.longest_ttl.max(wished.lease.ttl)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.

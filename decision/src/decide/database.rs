@@ -43,7 +43,7 @@ pub(super) fn expire(
             continue;
         }
         let (heard, position) = view.renewed(service, held.epoch, held.since);
-        if round.passed(now, heard, lease::span(wished.lease.ttl)) {
+        if round.passed(now, heard, lease::span(held.counted_ttl(wished))) {
             let (service, epoch) = (service.clone(), held.epoch);
             commands.push(Command::ExpireLease { service, epoch, heard, position });
         }

@@ -23,6 +23,7 @@ use super::controllers::Controllers;
 use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
 use super::promises::Promises;
+use super::released::Released;
 use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
 use super::settings;
@@ -70,6 +71,7 @@ pub(super) struct Keeper {
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
     pub(super) anew: Anew,
+    pub(super) released: Released,
     pub(super) branches: Branches,
     /// The newest timeline of its log.
     branch: Option<Branch>,
@@ -95,7 +97,7 @@ impl Keeper {
             program: guard_program,
             timeout: GUARD_WITHIN,
         };
-        let (anew, branches) = (Anew::new(&folder), Branches::new(&folder));
+        let (anew, branches, released) = (Anew::new(&folder), Branches::new(&folder), Released::new(&folder));
         Keeper {
             service,
             agent,
@@ -118,6 +120,7 @@ impl Keeper {
             prober: None,
             must_clone: false,
             anew,
+            released,
             branches,
             branch: None,
             tended: None,
@@ -185,7 +188,11 @@ impl Keeper {
     ) -> Result<Duration, String> {
         let guard = self.guard().await?;
         let postgres = self.postgres(goal).await?;
-        self.want_lease(goal);
+        let released = self.released.of(goal.epoch).await?.cloned();
+        self.want_lease(goal, released.is_some());
+        if let Some(release) = &released {
+            self.teller.release(release.clone());
+        }
         let status = guard.status().await.map_err(|error| {
             self.guard = None;
             error.to_string()
@@ -196,9 +203,8 @@ impl Keeper {
         self.lease.ask_peers(&self.host, &self.credentials, goal);
         let is_armed = armed.is_some_and(|lease| lease.epoch == goal.epoch.0);
         // S1: what was promised in failsafe mode is kept, whoever leads by now.
-        let is_bound = goal.wished.failsafe
-            && !is_armed
-            && self.promises.forbids(&self.service, goal.epoch, goal.wished.lease.ttl);
+        let failsafe = goal.wished.failsafe.then_some(goal.wished.lease.ttl);
+        let is_bound = !is_armed && self.promises.forbids(&self.service, goal.epoch, failsafe);
         let left = self.lease.held(goal.epoch).map(|held| held.left());
         // What begins with a lease that is nearly over is killed in the midst of it.
         let needed = match is_armed {
@@ -221,6 +227,7 @@ impl Keeper {
             (false, Some(_)) if status.running.is_none() => self.prober = None,
             _ => {}
         }
+        look.seen.released = released.is_some();
         (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, &look).await?;
         self.note(goal, &look);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
@@ -316,8 +323,9 @@ impl Keeper {
     }
 
     /// The lease is kept as long as the goal grants it, and not by whoever ends at once.
-    fn want_lease(&self, goal: &DatabaseGoal) {
+    fn want_lease(&self, goal: &DatabaseGoal, released: bool) {
         let wanted = match &goal.role {
+            _ if released => None,
             DatabaseRole::Primary { ready, .. } => {
                 let told = self.ready.iter().find(|mine| Some(mine.id) == *ready);
                 Some(Wanted {

@@ -60,6 +60,8 @@ impl Held {
 struct Peers {
     wanted: Option<BTreeMap<AgentId, String>>,
     clients: Option<BTreeMap<AgentId, PeersClient<Channel>>>,
+    /// Of every instance that is known.
+    regions: Vec<String>,
 }
 
 /// Shared by the keeper of the instance and the renewals.
@@ -176,7 +178,10 @@ impl LeaseKeeper {
 
     /// Failsafe mode: all the others, afresh, or it does not count.
     async fn ask_for_promises(&self, service: &ServiceName, wanted: Wanted) {
-        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clients.clone();
+        let (peers, regions) = {
+            let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            (peers.clients.clone(), peers.regions.clone())
+        };
         let Some(peers) = peers else { return };
         let sent_ns = now_ns();
         let ttl = wanted.timings.ttl;
@@ -185,6 +190,7 @@ impl LeaseKeeper {
                 service: service.0.clone(),
                 epoch: wanted.epoch.0,
                 ttl_ms: ttl.as_millis() as u64,
+                regions: regions.clone(),
             };
             async move { client.promise(request).await.is_ok_and(|reply| reply.into_inner().promised) }
         });
@@ -202,6 +208,7 @@ impl LeaseKeeper {
             false => None,
         };
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.regions = goal.wished.instances.keys().map(|region| region.0.clone()).collect();
         if peers.wanted == wanted {
             return;
         }

@@ -10,6 +10,7 @@ mod keeper;
 mod lease;
 mod perform;
 pub mod promises;
+mod released;
 mod report;
 mod see;
 mod settings;

@@ -68,9 +68,9 @@ impl Keeper {
                 self.lease.want(None);
                 let last_known = look.observed.as_ref().and_then(see::position);
                 let (clean, why) = (*clean, why.clone());
-                self.teller.release(Release { epoch: goal.epoch, clean, last_known, why });
-                // Until the goal says so.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                let release = Release { epoch: goal.epoch, clean, last_known, why };
+                self.released.note(&release).await?;
+                self.teller.release(release);
                 Ok(())
             }
         }

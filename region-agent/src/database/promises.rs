@@ -1,12 +1,12 @@
 //! Failsafe mode: when no controller answers, a primary may go on as long as every other agent of
 //! its service promises that it takes no writes at a newer epoch meanwhile. S1: see `docs/FENCING.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use decision::database::lease::span;
-use decision::name::{AgentId, ServiceName};
+use decision::name::{AgentId, RegionName, ServiceName};
 use decision::plan::Epoch;
 use tonic::{Request, Response, Status};
 use wire::identity::Identity;
@@ -40,12 +40,13 @@ impl Default for Promises {
 }
 
 impl Promises {
-    /// Whether writes at `epoch` would break a promise, of this process or of one before it.
-    pub(super) fn forbids(&self, service: &ServiceName, epoch: Epoch, ttl: Duration) -> bool {
+    /// Whether writes at `epoch` would break a promise: of this process, however the mode is by now, or where
+    /// it is on of one before it.
+    pub(super) fn forbids(&self, service: &ServiceName, epoch: Epoch, failsafe: Option<Duration>) -> bool {
         let now = now_ns();
-        let forgotten = self.born_ns + span(ttl).as_nanos() as u64;
+        let may_be_forgotten = failsafe.is_some_and(|ttl| now < self.born_ns + span(ttl).as_nanos() as u64);
         let promise = self.lock().get(service).copied();
-        now < forgotten || promise.is_some_and(|promise| promise.epoch < epoch && now < promise.until_ns)
+        may_be_forgotten || promise.is_some_and(|promise| promise.epoch < epoch && now < promise.until_ns)
     }
 
     /// Refused with the reason when we know of a newer epoch, or the mode is off here.
@@ -56,6 +57,7 @@ impl Promises {
         service: &ServiceName,
         epoch: Epoch,
         ttl: Duration,
+        regions: &BTreeSet<RegionName>,
     ) -> Result<(), String> {
         let until_ns = now_ns() + span(ttl.min(LONGEST)).as_nanos() as u64;
         // First the promise, then the look: a goal that comes in between finds itself bound by it.
@@ -69,7 +71,7 @@ impl Promises {
             given.insert(service.clone(), Promise { epoch, until_ns });
             before
         };
-        let answer = may_promise(goals, from, service, epoch);
+        let answer = may_promise(goals, from, service, epoch, regions);
         if answer.is_err() {
             // Nothing was promised, so nothing binds: one that asks in vain must not hold up its successor.
             let mut given = self.lock();
@@ -86,12 +88,22 @@ impl Promises {
     }
 }
 
-fn may_promise(goals: &Goals, from: &AgentId, service: &ServiceName, epoch: Epoch) -> Result<(), String> {
+fn may_promise(
+    goals: &Goals,
+    from: &AgentId,
+    service: &ServiceName,
+    epoch: Epoch,
+    regions: &BTreeSet<RegionName>,
+) -> Result<(), String> {
     let held = goals.held();
     let goal = held.goal.databases.iter().find(|goal| goal.service == *service);
     let goal = goal.ok_or("nothing is known of that database here")?;
     if !goal.wished.failsafe {
         return Err("failsafe is off".to_owned());
+    }
+    // S1: what nobody asks may be granted the lease.
+    if let Some(unasked) = goal.wished.instances.keys().find(|region| !regions.contains(*region)) {
+        return Err(format!("{unasked} has an instance that {from} does not know of"));
     }
     if goal.epoch > epoch {
         return Err(format!("epoch {} is known here", goal.epoch));
@@ -118,9 +130,10 @@ impl peers_server::Peers for Asked {
         let Some(Identity::Agent(from)) = caller else {
             return Err(Status::permission_denied("only an agent is promised anything"));
         };
-        let pb::PromiseRequest { service, epoch, ttl_ms } = request.into_inner();
+        let pb::PromiseRequest { service, epoch, ttl_ms, regions } = request.into_inner();
+        let regions = regions.into_iter().map(RegionName).collect();
         let (service, ttl) = (ServiceName(service), Duration::from_millis(ttl_ms));
-        let given = self.promises.give(&self.goals, &from, &service, Epoch(epoch), ttl);
+        let given = self.promises.give(&self.goals, &from, &service, Epoch(epoch), ttl, &regions);
         if let Err(why) = &given {
             tracing::info!(%from, %service, epoch, why, "no promise given");
         }
@@ -145,15 +158,22 @@ mod tests {
     #[test]
     fn a_promise_is_given_to_the_holder_alone_and_binds_newer_epochs() {
         let promises = Promises { given: Mutex::default(), born_ns: 0 };
-        let ask = |goals: &Goals, from: &str, epoch: u64| {
-            promises.give(goals, &AgentId::new(from, 1), &"app".into(), Epoch(epoch), Duration::from_secs(60))
+        let all: BTreeSet<RegionName> =
+            goals("us", 3, true).held().goal.databases[0].wished.instances.keys().cloned().collect();
+        let ask_for = |goals: &Goals, from: &str, epoch: u64, regions: &BTreeSet<RegionName>| {
+            let (from, ttl) = (AgentId::new(from, 1), Duration::from_secs(60));
+            promises.give(goals, &from, &"app".into(), Epoch(epoch), ttl, regions)
         };
-        let forbids = |epoch| promises.forbids(&"app".into(), Epoch(epoch), Duration::from_millis(1));
+        let ask = |goals: &Goals, from: &str, epoch: u64| ask_for(goals, from, epoch, &all);
+        let forbids = |epoch| promises.forbids(&"app".into(), Epoch(epoch), None);
         assert!(!forbids(4));
         assert!(ask(&goals("us", 3, false), "us", 3).is_err(), "the mode is off");
         assert!(ask(&goals("us", 4, true), "us", 3).is_err(), "a newer epoch is known");
         assert!(!forbids(4), "who asks in vain holds nobody up");
         assert!(ask(&goals("us", 3, true), "eu", 3).is_err(), "another holds it");
+        let some = all.iter().skip(1).cloned().collect();
+        assert!(ask_for(&goals("us", 3, true), "us", 3, &some).is_err(), "one is not asked");
+        assert!(!forbids(4));
         assert_eq!(ask(&goals("us", 3, true), "us", 3), Ok(()));
         assert!(forbids(4) && !forbids(3));
         assert!(ask(&goals("us", 3, true), "us", 2).is_err());
@@ -162,10 +182,7 @@ mod tests {
     #[test]
     fn a_process_that_just_began_may_have_promised_before() {
         let promises = Promises::default();
-        assert!(promises.forbids(&"app".into(), Epoch(1), Duration::from_secs(60)));
-        assert!(
-            !promises.forbids(&"app".into(), Epoch(1), Duration::ZERO)
-                || now_ns() < promises.born_ns + 3_000_000
-        );
+        assert!(promises.forbids(&"app".into(), Epoch(1), Some(Duration::from_secs(60))));
+        assert!(!promises.forbids(&"app".into(), Epoch(1), None), "the mode is off");
     }
 }

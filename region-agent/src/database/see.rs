@@ -68,17 +68,28 @@ pub(super) async fn look(
         // Whoever was told to end did not die.
         fenced: last.by != By::Itself,
     });
+    let was_told = memory.follows.is_some();
     let Some(running) = &status.running else {
         connection.drop();
         let (files, problem) = files(postgres).await;
         let kin = Kinship::Kin;
-        let seen = Seen { files, process: Process::None, leased, ended, dead, kin };
+        let seen =
+            Seen { files, process: Process::None, leased, ended, dead, kin, was_told, released: false };
         return Look { seen, observed: None, problem };
     };
     if running.phase != Phase::Up {
         connection.drop();
         let kin = Kinship::Kin;
-        let seen = Seen { files: Files::Unseen, process: Process::Stopping, leased, ended, dead, kin };
+        let seen = Seen {
+            files: Files::Unseen,
+            process: Process::Stopping,
+            leased,
+            ended,
+            dead,
+            kin,
+            was_told,
+            released: false,
+        };
         return Look { seen, observed: None, problem: None };
     }
     match connection.observe(postgres).await {
@@ -87,7 +98,16 @@ pub(super) async fn look(
             let files = Files::Present { system, standby: observed.in_recovery, clean: None };
             let process = process(&observed, memory);
             Look {
-                seen: Seen { files, process, leased, ended, dead, kin: Kinship::Kin },
+                seen: Seen {
+                    files,
+                    process,
+                    leased,
+                    ended,
+                    dead,
+                    kin: Kinship::Kin,
+                    was_told,
+                    released: false,
+                },
                 observed: Some(observed),
                 problem: None,
             }
@@ -95,7 +115,16 @@ pub(super) async fn look(
         Err(error) => {
             let problem = is_for_a_person(&error).then(|| error.to_string());
             let kin = Kinship::Kin;
-            let seen = Seen { files: Files::Unseen, process: Process::Starting, leased, ended, dead, kin };
+            let seen = Seen {
+                files: Files::Unseen,
+                process: Process::Starting,
+                leased,
+                ended,
+                dead,
+                kin,
+                was_told,
+                released: false,
+            };
             Look { seen, observed: None, problem }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use decision::database::{InstanceReport, Position};
 use decision::name::ServiceName;
 use decision::plan::Epoch;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use wire::lease::Told;
 
@@ -15,7 +16,7 @@ use super::controllers::Controllers;
 const TELL_WITHIN: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Release {
     pub(super) epoch: Epoch,
     pub(super) clean: Option<Position>,

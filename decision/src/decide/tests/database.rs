@@ -1,7 +1,7 @@
 //! Who writes to a database: first, after a loss, and by plan.
 
 use crate::command::{Command, Outcome, Refusal};
-use crate::config::{Config, MaxDataLoss, Mode};
+use crate::config::{Config, MaxDataLoss, Mode, Profile};
 use crate::database::{InstanceRole, Proof, lease};
 use crate::decide::{force, switchover, too_few_vantages};
 use crate::goal::{self, DatabaseRole};
@@ -225,6 +225,25 @@ fn a_log_that_was_given_up_is_not_taken_for_the_one_that_counts() {
     world.kill(&second);
     world.run_for(secs(8));
     assert_eq!(world.writers("app"), [third], "{}", world.conclusion("app"));
+}
+
+/// S1: its guard goes by the lease that it was given last, and may not hear of another.
+#[test]
+fn a_lease_that_is_made_shorter_is_waited_for_as_it_was() {
+    let mut world = world(Mode::Async);
+    let long = world.config().services[&"app".into()].database.as_ref().unwrap().lease.ttl;
+    world.silence("us");
+    world.reconfigure(|config| {
+        let app = config.services.get_mut(&"app".into()).unwrap();
+        app.database.as_mut().unwrap().lease = Profile::Fast.lease();
+    });
+    world.run_for(long);
+    assert_eq!(holder(&world), Some("us"));
+    world.run_for(secs(1));
+    assert_eq!(world.writers("app"), ["eu"], "{}", world.conclusion("app"));
+    world.kill("eu");
+    world.run_for(secs(2));
+    assert_eq!(holder(&world), Some("ap"), "and the next one is short");
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! What was given back, on disk before it is told: from then on somebody else may be granted the lease,
+//! so that nothing may begin here at that epoch again, also not by an agent that restarts (S1).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use decision::plan::Epoch;
+
+use super::durable;
+use super::tell::Release;
+
+const FILE: &str = "released.json";
+
+pub(super) struct Released {
+    file: PathBuf,
+    /// The outer none: not looked up yet.
+    last: Option<Option<Release>>,
+}
+
+impl Released {
+    /// `folder`: that of this database beside its guard.
+    pub(super) fn new(folder: &Path) -> Released {
+        Released { file: folder.join(FILE), last: None }
+    }
+
+    /// What was given back of this epoch.
+    pub(super) async fn of(&mut self, epoch: Epoch) -> Result<Option<&Release>, String> {
+        if self.last.is_none() {
+            self.last = Some(read(&self.file).await?);
+        }
+        let last = self.last.as_ref().and_then(Option::as_ref);
+        Ok(last.filter(|release| release.epoch == epoch))
+    }
+
+    pub(super) async fn note(&mut self, release: &Release) -> Result<(), String> {
+        let json = serde_json::to_string(release).map_err(|error| error.to_string())?;
+        let written = durable::write(&self.file, &json).await;
+        written.map_err(|error| format!("{}: {error}", self.file.display()))?;
+        self.last = Some(Some(release.clone()));
+        Ok(())
+    }
+}
+
+async fn read(file: &Path) -> Result<Option<Release>, String> {
+    let text = match tokio::fs::read_to_string(file).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", file.display())),
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        format!(
+            "{} cannot be read ({error}), so it is not known whether the lease was given back: remove it once \
+             `failover status` shows that another region writes",
+            file.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_given_back_stays_so_also_for_an_agent_that_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut released = Released::new(folder.path());
+        assert_eq!(released.of(Epoch(3)).await, Ok(None));
+        let release = Release { epoch: Epoch(3), clean: None, last_known: None, why: "it died".into() };
+        released.note(&release).await.unwrap();
+        for mut again in [released, Released::new(folder.path())] {
+            assert_eq!(again.of(Epoch(3)).await, Ok(Some(&release)));
+            assert_eq!(again.of(Epoch(4)).await, Ok(None));
+        }
+    }
+}
