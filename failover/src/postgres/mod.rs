@@ -21,6 +21,7 @@ mod scram;
 pub mod settings;
 mod source;
 pub mod sql;
+mod strays;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -10,6 +10,7 @@ use decision::database::keep::{self, Action, Process};
 use decision::database::{InstanceReport, InstanceRole};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::name::{AgentId, ServiceName};
+use decision::plan::Epoch;
 use failover::postgres::Postgres;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use super::released::Released;
 use super::report::{self, Facts, Ready, Rested};
 use super::see::{self, Connection, Look, Memory};
 use super::settings;
-use super::tell::Teller;
+use super::tell::{Release, Teller};
 use super::{Board, Settings};
 use crate::guard::client::Guard;
 use crate::guard::protocol::Event;
@@ -45,6 +46,7 @@ const PARTED_AFTER: Duration = Duration::from_secs(4);
 /// An heir says that it is ready so many times in a lease.
 const READY_AGAIN: u32 = 4;
 const READY_KEPT: usize = 4;
+const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 
 pub(super) struct Keeper {
     pub(super) service: ServiceName,
@@ -68,6 +70,8 @@ pub(super) struct Keeper {
     problem: Option<String>,
     /// While it is primary.
     prober: Option<Prober>,
+    /// Since when it was granted the lease, and only failed to begin.
+    cannot_begin: Option<(Epoch, Instant)>,
     /// A rewind cannot help any more.
     pub(super) must_clone: bool,
     pub(super) anew: Anew,
@@ -118,6 +122,7 @@ impl Keeper {
             told: None,
             problem: None,
             prober: None,
+            cannot_begin: None,
             must_clone: false,
             anew,
             released,
@@ -158,6 +163,7 @@ impl Keeper {
                     if self.problem.as_ref() != Some(&why) {
                         tracing::warn!(why, "the database cannot be kept as wished");
                     }
+                    self.give_up(&goal, &why).await;
                     self.problem = Some(why);
                     AFTER_FAILURE
                 }
@@ -177,6 +183,31 @@ impl Keeper {
                 },
                 () = tokio::time::sleep(pause) => {}
             }
+        }
+    }
+
+    /// One that was granted the lease and cannot begin does not keep it from the others for ever.
+    async fn give_up(&mut self, goal: &DatabaseGoal, why: &str) {
+        let writes = InstanceRole::Primary { epoch: goal.epoch };
+        let is_wanted = matches!(goal.role, DatabaseRole::Primary { .. })
+            && self.told.as_ref().is_none_or(|(told, _)| told.role != writes);
+        let since = match self.cannot_begin {
+            Some((epoch, since)) if is_wanted && epoch == goal.epoch => since,
+            _ => Instant::now(),
+        };
+        self.cannot_begin = is_wanted.then_some((goal.epoch, since));
+        if !is_wanted || since.elapsed() < GIVE_UP_AFTER {
+            return;
+        }
+        let why = format!("it could not become the primary: {why}");
+        let release = Release { epoch: goal.epoch, clean: None, last_known: None, why };
+        let given_back = async {
+            let (guard, postgres) = (self.guard().await?, self.postgres(goal).await?);
+            self.give_back(&guard, &postgres, release).await
+        };
+        match given_back.await {
+            Ok(()) => self.cannot_begin = None,
+            Err(error) => tracing::warn!(error, "the lease could not be given back"),
         }
     }
 

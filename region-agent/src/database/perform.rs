@@ -63,17 +63,28 @@ impl Keeper {
             Action::Rewind { of } => self.rewind(goal, postgres, of).await,
             Action::Clone { of } => self.clone_from(goal, postgres, of).await,
             Action::Release { clean, why } => {
-                // S1: nothing of it may live on.
-                self.kill(guard).await?;
-                self.lease.want(None);
                 let last_known = look.observed.as_ref().and_then(see::position);
                 let (clean, why) = (*clean, why.clone());
                 let release = Release { epoch: goal.epoch, clean, last_known, why };
-                self.released.note(&release).await?;
-                self.teller.release(release);
-                Ok(())
+                self.give_back(guard, postgres, release).await
             }
         }
+    }
+
+    /// S1: first nothing of it lives any more, also of what no guard holds; then that is on disk; then it
+    /// is told.
+    pub(super) async fn give_back(
+        &mut self,
+        guard: &Guard,
+        postgres: &Postgres,
+        release: Release,
+    ) -> Result<(), String> {
+        self.kill(guard).await?;
+        postgres.end_strays().await.map_err(say)?;
+        self.lease.want(None);
+        self.released.note(&release).await?;
+        self.teller.release(release);
+        Ok(())
     }
 
     fn desired(&self, goal: &DatabaseGoal, role: Role) -> failover::postgres::Desired {
