@@ -44,8 +44,12 @@ pub fn newest(marks: &[Mark], timeline: u32) -> Option<Branch> {
 /// Before an instance whose newest timeline is `timeline` (0: it has none) takes in, or writes, anything
 /// at this epoch.
 pub fn mark(marks: &mut Vec<Mark>, epoch: Epoch, timeline: u32) {
+    // Asked again, it may have taken in what the epoch began.
+    if marks.last().is_some_and(|mark| mark.epoch >= epoch) {
+        return;
+    }
     // Nothing came under marks that began where this one does.
-    marks.retain(|mark| mark.above < timeline && mark.epoch < epoch);
+    marks.retain(|mark| mark.above < timeline);
     marks.push(Mark { epoch, above: timeline });
     marks.drain(..marks.len().saturating_sub(MOST));
 }
@@ -105,7 +109,9 @@ mod tests {
         assert_eq!(newest(&marks, 3), Some(branch(3, 4)));
         // Marked twice is marked once: it crashed before, or after.
         mark(&mut marks, Epoch(4), 2);
+        mark(&mut marks, Epoch(4), 3);
         assert_eq!(marks.len(), 3);
+        assert_eq!(newest(&marks, 3), Some(branch(3, 4)));
         assert_eq!(newest(&[], 2), None);
     }
 

@@ -92,6 +92,7 @@ impl Postgres {
             "fast".into(),
             "-w".into(),
             "--progress".into(),
+            "--no-sync".into(),
         ];
         if let Some(slot) = &upstream.slot {
             // So that nothing is missing between the copy and the first start.
@@ -115,7 +116,7 @@ impl Postgres {
         })
         .await?;
         if finished.status.success() {
-            return Ok(());
+            return self.look(|inner| durable::sync_data(&inner.paths.new)).await;
         }
         Err(self.remote_failure(upstream, &finished, Class::Retry))
     }

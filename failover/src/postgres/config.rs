@@ -143,6 +143,10 @@ pub(super) fn regent_conf(
         ("tcp_keepalives_count", "3".into()),
         ("tcp_user_timeout", "10s".into()),
     ];
+    if version >= 14 {
+        // After a crash: one call instead of one for each file.
+        lines.push(("recovery_init_sync_method", "syncfs".into()));
+    }
     lines.retain(|(name, _)| !settings.parameters.keys().any(|given| given.eq_ignore_ascii_case(name)));
     lines.extend(settings.parameters.iter().map(|(name, value)| (name.as_str(), value.clone())));
     lines.extend([

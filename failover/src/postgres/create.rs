@@ -28,6 +28,7 @@ impl Postgres {
             format!("--username={}", settings.superuser).into(),
             "--auth-local=peer".into(),
             "--auth-host=scram-sha-256".into(),
+            "--no-sync".into(),
         ];
         let mut program = self.program("initdb", "creating a cluster", args);
         program.dir = self.inner.paths.new.clone();
@@ -36,6 +37,7 @@ impl Postgres {
         let desired = desired.clone();
         self.change(move |inner| {
             apply::write(inner, &inner.paths.new, &desired)?;
+            durable::sync_data(&inner.paths.new)?;
             durable::rename(&inner.paths.new, &inner.paths.data)
         })
         .await

@@ -101,13 +101,17 @@ impl Postgres {
         };
         let saved = self.save_tail(&control, (&ours, our_timeline), fork).await?;
         let kept = self.change(begin).await?;
-        let finished = self.pg_rewind(&upstream, &[]).await?;
+        let finished = self.pg_rewind(&upstream, &["--no-sync"]).await?;
         if !finished.status.success() {
             let reason = self.remote_failure(&upstream, &finished, Class::Reclone).to_string();
             return Ok(Rewound::Impossible { reason, saved: Some(saved) });
         }
         let desired = desired.clone();
-        self.change(move |inner| finish(inner, &desired, &kept)).await?;
+        self.change(move |inner| {
+            durable::sync_data(&inner.paths.data)?;
+            finish(inner, &desired, &kept)
+        })
+        .await?;
         Ok(Rewound::Done(saved))
     }
 
