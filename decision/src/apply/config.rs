@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Applied, Context, zone};
 use crate::command::Refusal;
 use crate::config::Config;
-use crate::database::Ownership;
+use crate::database::{Ownership, Witnesses};
 use crate::event::Event;
 use crate::incident::{self, IncidentStatus, Subject};
 use crate::name::ServiceName;
@@ -61,9 +61,15 @@ fn place_databases(state: &mut State, config: &Config) {
     state.databases.retain(|service, _| config.services.contains_key(service));
     for (service, placement) in &state.services {
         let Some(wished) = has(service) else { continue };
+        let before = state.config.as_ref().and_then(|config| config.services.get(service)?.database.as_ref());
         let unowned = || Ownership::unowned(placement.epoch, state.now);
         let held = state.databases.entry(service.clone()).or_insert_with(unowned);
         held.instances.retain(|region, _| wished.instances.contains_key(region));
+        let before = before.map(Witnesses::of).filter(|before| *before != Witnesses::of(wished));
+        if let Some(before) = before {
+            let earlier = held.before.take();
+            held.before = Some(earlier.into_iter().fold(before, Witnesses::or));
+        }
         held.longest_ttl = held.longest_ttl.max(wished.lease.ttl);
     }
 }

@@ -219,7 +219,7 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     let now = state.now;
     let Some(ttl) = state.database(&plan.service).map(|(wished, _)| wished.lease.ttl) else { return };
     let Ok(held) = find(state, &plan.service) else { return };
-    held.longest_ttl = ttl;
+    (held.longest_ttl, held.before) = (ttl, None);
     held.at_least = match held.vacancy().map(|vacancy| &vacancy.proof) {
         Some(Proof::Released { clean, .. }) => *clean,
         _ => None,

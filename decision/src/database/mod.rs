@@ -5,7 +5,7 @@ pub mod health;
 pub mod keep;
 pub mod lease;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -33,6 +33,10 @@ pub struct Ownership {
     /// The longest lease that was in force since the grant: its holder may count that one yet.
     #[serde(with = "ms", rename = "longest_ttl_ms", default)]
     pub longest_ttl: Duration,
+    /// Since the grant another mode, or other instances, came into force: until when the holder went by what
+    /// was before, nobody knows.
+    #[serde(default)]
+    pub before: Option<Witnesses>,
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
@@ -47,6 +51,26 @@ pub struct Ownership {
     /// The newest wish that an instance be copied anew; its agent remembers the last it carried out.
     #[serde(default)]
     pub reinit: BTreeMap<RegionName, u64>,
+}
+
+/// Who may have been asked to have a commit on disk before it was acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witnesses {
+    /// Of them all, so many at the least.
+    pub acks: u8,
+    pub regions: BTreeSet<RegionName>,
+}
+
+impl Witnesses {
+    pub fn of(wished: &Database) -> Self {
+        Self { acks: wished.mode.acks(), regions: wished.instances.keys().cloned().collect() }
+    }
+
+    /// Whoever goes by the one or the other.
+    pub fn or(mut self, other: Self) -> Self {
+        self.regions.extend(other.regions);
+        Self { acks: self.acks.min(other.acks), ..self }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +213,7 @@ impl Ownership {
             since,
             ready: None,
             longest_ttl: Duration::ZERO,
+            before: None,
             at_least: None,
             system: None,
             history: Vec::new(),
@@ -214,6 +239,16 @@ impl Ownership {
     /// For how long after a renewal the holder may take writes, whatever it was told since (S1).
     pub fn counted_ttl(&self, wished: &Database) -> Duration {
         self.longest_ttl.max(wished.lease.ttl)
+    }
+
+    /// Every set of witnesses that the holder may have gone by since its grant.
+    pub fn witnesses(&self, wished: &Database) -> Vec<Witnesses> {
+        self.before.iter().cloned().chain([Witnesses::of(wished)]).collect()
+    }
+
+    /// Whether no commit was acknowledged since the grant that nobody else had.
+    pub fn is_synchronous(&self, wished: &Database) -> bool {
+        self.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.

@@ -371,10 +371,12 @@ fn standing(
     let loss = loss(held, vacancy, report, position, case.now);
     // With enough witnesses, whatever was acknowledged is on the most advanced of them.
     if wished.mode.acks() > 0 {
-        return match ahead_of(wished, held, position) {
-            None => Ok((Some(position), None)),
-            Some(other) => Err(format!("rows that were acknowledged may be in {other} alone")),
-        };
+        if let Some(other) = ahead_of(wished, held, position) {
+            return Err(format!("rows that were acknowledged may be in {other} alone"));
+        }
+        if held.is_synchronous(wished) {
+            return Ok((Some(position), None));
+        }
     }
     let limit = wished.max_data_loss;
     if loss.bytes > limit.bytes || loss.time > limit.time {
@@ -408,20 +410,20 @@ pub(super) fn unseen_acknowledgements(
     held: &Ownership,
     vacancy: &Vacancy,
 ) -> Option<String> {
-    let acks = usize::from(wished.mode.acks());
     let last = vacancy.last.as_ref()?;
-    if acks == 0 || matches!(vacancy.proof, Proof::Released { clean: Some(_), .. }) {
+    if matches!(vacancy.proof, Proof::Released { clean: Some(_), .. }) {
         return None;
     }
-    let others: Vec<&RegionName> = wished.instances.keys().filter(|region| *region != last).collect();
-    let told =
-        others.iter().filter(|region| held.settled(region).is_some_and(|told| told.position.is_some()));
-    let (told, needed) = (told.count(), others.len().saturating_sub(acks) + 1);
-    (told < needed).then(|| {
-        format!(
-            "rows that {service} acknowledged may be on an instance that is away: {told} of {} told their position, {needed} are needed",
-            others.len()
-        )
+    held.witnesses(wished).into_iter().filter(|witnesses| witnesses.acks > 0).find_map(|witnesses| {
+        let others = witnesses.regions.iter().filter(|region| *region != last);
+        let has_told = |region: &&RegionName| held.settled(region).is_some_and(|told| told.position.is_some());
+        let (told, of) = (others.clone().filter(has_told).count(), others.count());
+        let needed = of.saturating_sub(usize::from(witnesses.acks)) + 1;
+        (told < needed).then(|| {
+            format!(
+                "rows that {service} acknowledged may be on an instance that is away: {told} of {of} told their position, {needed} are needed"
+            )
+        })
     })
 }
 

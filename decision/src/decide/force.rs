@@ -223,7 +223,7 @@ impl<'a> Case<'a> {
         let shown = (loss != Loss::default()).then_some(loss);
         let risk = if let Some(left) = self.left_behind(name, position) {
             Some(format!("{left}; it lacks {loss}"))
-        } else if self.wished.mode.acks() > 0 {
+        } else if held.is_synchronous(self.wished) {
             database::unseen_acknowledgements(self.service, self.wished, held, vacancy).or_else(|| {
                 let other = database::ahead_of(self.wished, held, position)?;
                 Some(format!("rows that were acknowledged may be in {other} alone; it lacks {loss}"))
@@ -235,7 +235,7 @@ impl<'a> Case<'a> {
                 format!("it lacks {loss}, and max_data_loss allows {bytes} bytes and {time}")
             })
         };
-        let is_sure = risk.is_none() && self.wished.mode.acks() > 0;
+        let is_sure = risk.is_none() && held.is_synchronous(self.wished);
         Ok(Candidate { region: name, position: Some(position), loss: shown.filter(|_| !is_sure), risk })
     }
 

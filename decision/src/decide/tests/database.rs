@@ -2,7 +2,7 @@
 
 use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode, Profile};
-use crate::database::{InstanceRole, Proof, lease};
+use crate::database::{InstanceReport, InstanceRole, Proof, lease};
 use crate::decide::{force, switchover, too_few_vantages};
 use crate::goal::{self, DatabaseRole};
 use crate::name::AgentId;
@@ -225,6 +225,30 @@ fn a_log_that_was_given_up_is_not_taken_for_the_one_that_counts() {
     world.kill(&second);
     world.run_for(secs(8));
     assert_eq!(world.writers("app"), [third], "{}", world.conclusion("app"));
+}
+
+/// S3: it may die before it has heard of the mode.
+#[test]
+fn a_mode_that_the_primary_may_not_go_by_yet_proves_nothing() {
+    let mut world = World::new({
+        let mut config = config(Mode::Async);
+        config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap().max_data_loss.bytes = 100;
+        config
+    });
+    world.silence("us");
+    world.write("app", "us", 1_000);
+    let report = world.state.databases[&"app".into()].instances[&"us".into()].clone();
+    let position = world.instance("app", "us").map(|instance| instance.position);
+    let report = InstanceReport { position, ..report };
+    world.must(Command::ReportInstance { agent: AgentId::new("us", 1), service: "app".into(), report });
+    world.reconfigure(|config| {
+        let app = config.services.get_mut(&"app".into()).unwrap();
+        app.database.as_mut().unwrap().mode = Mode::Sync { acks: 1 };
+    });
+    world.kill("us");
+    world.run_for(secs(20));
+    assert_eq!(world.writers("app"), [""; 0]);
+    assert!(world.conclusion("app").contains("1000 bytes known"), "{}", world.conclusion("app"));
 }
 
 /// S1: its guard goes by the lease that it was given last, and may not hear of another.
