@@ -26,6 +26,8 @@ use crate::rounds::Rounds;
 pub(crate) const MESSAGE_MAX: usize = 8 * 1024 * 1024;
 /// How long to wait for a leader to be known before asking again.
 const LEADERLESS_RETRY: Duration = Duration::from_millis(25);
+/// A lease is short.
+const RENEW_AGAIN: Duration = Duration::from_millis(10);
 
 /// Shared by every face of one controller.
 pub struct Controller {
@@ -173,19 +175,37 @@ impl Controller {
         }
     }
 
-    /// Has the leader renew a lease, here or by whoever leads. Never asked twice: the agent asks anew,
-    /// from a later moment.
+    /// Has the leader renew a lease, here or by whoever leads. Where nobody leads it waits for who will: an
+    /// election costs no lease that a renewal of its beginning can still save.
     pub async fn ask_to_renew(
         &self,
         agent: &AgentId,
         renewal: Renewal,
         within: Duration,
     ) -> Result<Renewed, Attempt> {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.ask_once_to_renew(agent, &renewal, left).await {
+                Err(Attempt::NotLeader) if !left.is_zero() => {
+                    tokio::time::sleep(RENEW_AGAIN.min(left)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask_once_to_renew(
+        &self,
+        agent: &AgentId,
+        renewal: &Renewal,
+        within: Duration,
+    ) -> Result<Renewed, Attempt> {
         match self.node.leader() {
-            Some((id, _)) if id == self.node.id() => self.renew(agent, &renewal, within).await,
+            Some((id, _)) if id == self.node.id() => self.renew(agent, renewal, within).await,
             Some((id, member)) => {
                 let agent = agent.to_string();
-                let request = pb::ForwardedRenewal { agent, renewal: Some(renewal.into()) };
+                let request = pb::ForwardedRenewal { agent, renewal: Some(renewal.clone().into()) };
                 let call = async { self.client(id, &member).renew(request).await };
                 match tokio::time::timeout(within, call).await {
                     Err(_) => Err(Attempt::Unknown(format!("the leader did not answer within {within:?}"))),

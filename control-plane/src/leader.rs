@@ -52,6 +52,7 @@ async fn lead(controller: &Controller, term: u64, shutdown: &CancellationToken) 
     let by = format!("controller/{}/{}", controller.region, controller.node.id());
     let mut applied = controller.node.view().applied();
     let mut watch = controller.node.watch_status();
+    let mut failed = false;
     loop {
         applied.borrow_and_update();
         let (view, now) = controller.heard.view()?;
@@ -61,16 +62,22 @@ async fn lead(controller: &Controller, term: u64, shutdown: &CancellationToken) 
             if !controller.heard.seal(&commands) {
                 continue;
             }
-            trace(&commands);
+            if !failed {
+                trace(&commands);
+            }
             let batch = Command::Batch { commands: commands.clone() };
             match controller.propose_in(Some(term), batch, &by, COMMIT_WITHIN).await {
                 Ok(outcome) => {
+                    failed = false;
                     controller.heard.unseal();
                     warn_of_refusals(&outcome);
                 }
                 Err(ProposeError::NotLeader { .. }) => return Some(commands),
                 Err(error) => {
-                    tracing::warn!(%error, "a decision was not committed");
+                    match std::mem::replace(&mut failed, true) {
+                        false => tracing::warn!(%error, "a decision was not committed"),
+                        true => tracing::debug!(%error, "a decision was not committed again"),
+                    }
                     if !leads(&controller.node.status(), term) {
                         return Some(commands);
                     }

@@ -24,6 +24,9 @@ const REFRESH: Duration = Duration::from_secs(30);
 const GOAL_MAX_BYTES: usize = 64 << 20;
 /// Without an acknowledgement for so many heartbeats, the controller knows no leader.
 const UNANSWERED_HEARTBEATS: u32 = 3;
+/// So long the quickest profile has no leader when one is lost: whoever left meanwhile would be silent for
+/// longer, as every controller is without a leader then.
+const ELECTION: Duration = Duration::from_millis(300);
 /// The first one takes longer: the session has to be opened in the log.
 const OPENING: Duration = Duration::from_millis(500);
 
@@ -113,7 +116,7 @@ impl Open<'_> {
                 },
                 _ = beat.tick() => {
                     let silent = self.last_ack.elapsed();
-                    if silent > heartbeat * UNANSWERED_HEARTBEATS {
+                    if silent > heartbeat * UNANSWERED_HEARTBEATS + ELECTION {
                         self.was_silent = true;
                         return format!("no leader answered for {} ms", silent.as_millis());
                     }

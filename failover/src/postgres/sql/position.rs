@@ -32,7 +32,7 @@ struct Reply {
 }
 
 /// Two looks so far apart that find the same make the end of a log.
-const APART: Duration = Duration::from_millis(25);
+const APART: Duration = Duration::from_millis(10);
 
 impl Sql {
     /// Makes a replica receive no more, for good: `desired` is written without its upstream. Then no
