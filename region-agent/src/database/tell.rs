@@ -7,6 +7,8 @@ use std::time::Duration;
 use decision::database::{InstanceReport, Position};
 use decision::name::ServiceName;
 use decision::plan::Epoch;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use wire::lease::Told;
@@ -14,7 +16,8 @@ use wire::lease::Told;
 use super::controllers::Controllers;
 
 const TELL_WITHIN: Duration = Duration::from_secs(3);
-const RETRY: Duration = Duration::from_millis(100);
+const TELL_AGAIN: Duration = Duration::from_millis(250);
+const MOST_UNDER_WAY: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Release {
@@ -56,46 +59,60 @@ impl Teller {
 
     /// Tells whatever is new, for ever.
     pub(super) async fn tell(self: Arc<Self>, service: ServiceName, controllers: Controllers) {
-        let (mut reports, mut releases) = (self.report.subscribe(), self.release.subscribe());
-        let of_reports = async {
-            while reports.changed().await.is_ok() {
-                loop {
-                    let Some(report) = reports.borrow_and_update().clone() else { break };
-                    let told = Told::Instance { service: service.clone(), report };
-                    if is_told(&controllers, &told).await {
-                        break;
-                    }
-                }
-            }
+        let report = |report| Told::Instance { service: service.clone(), report };
+        let release = |Release { epoch, clean, last_known, why }| Told::Released {
+            service: service.clone(),
+            epoch,
+            clean,
+            last_known,
+            why,
         };
-        let of_releases = async {
-            while releases.changed().await.is_ok() {
-                loop {
-                    let Some(release) = releases.borrow_and_update().clone() else { break };
-                    let Release { epoch, clean, last_known, why } = release;
-                    let told = Told::Released { service: service.clone(), epoch, clean, last_known, why };
-                    if is_told(&controllers, &told).await {
-                        break;
-                    }
-                }
-            }
-        };
-        tokio::join!(of_reports, of_releases);
+        tokio::join!(
+            tell_newest(&controllers, self.report.subscribe(), report),
+            tell_newest(&controllers, self.release.subscribe(), release),
+        );
     }
 }
 
-async fn is_told(controllers: &Controllers, told: &Told) -> bool {
-    match controllers.tell(told, TELL_WITHIN).await {
-        Ok(outcome) => {
-            if let Some(refusal) = outcome.refusal() {
-                tracing::warn!(%refusal, "the controllers refused what was told of the database");
-            }
-            true
+/// What is under way is given up for what is newer.
+async fn tell_newest<T: Clone>(
+    controllers: &Controllers,
+    mut newest: watch::Receiver<Option<T>>,
+    told: impl Fn(T) -> Told,
+) {
+    let mut untold = None;
+    loop {
+        tokio::select! {
+            biased;
+            changed = newest.changed() => match changed {
+                Ok(()) => untold = newest.borrow_and_update().clone().map(&told),
+                Err(_) => return,
+            },
+            () = until_told(controllers, untold.as_ref()) => untold = None,
         }
-        Err(why) => {
-            tracing::debug!(why, "the controllers could not be told of the database");
-            tokio::time::sleep(RETRY).await;
-            false
+    }
+}
+
+/// Again and again beside what is not answered: a controller may have passed it on to a leader that is gone,
+/// and wait for that. Told twice it changes nothing.
+async fn until_told(controllers: &Controllers, told: Option<&Told>) {
+    let Some(told) = told else { return std::future::pending().await };
+    let mut under_way = FuturesUnordered::new();
+    let mut again = tokio::time::interval(TELL_AGAIN);
+    loop {
+        tokio::select! {
+            _ = again.tick() => if under_way.len() < MOST_UNDER_WAY {
+                under_way.push(controllers.tell(told, TELL_WITHIN));
+            },
+            Some(answer) = under_way.next() => match answer {
+                Ok(outcome) => {
+                    if let Some(refusal) = outcome.refusal() {
+                        tracing::warn!(%refusal, "the controllers refused what was told of the database");
+                    }
+                    return;
+                }
+                Err(why) => tracing::debug!(why, "the controllers could not be told of the database"),
+            },
         }
     }
 }
