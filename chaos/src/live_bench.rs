@@ -30,6 +30,12 @@ pub struct Flags {
     /// For what is drawn by chance
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// So many wounds of those drawn by chance, instead of what the case says
+    #[arg(long)]
+    wounds: Option<usize>,
+    /// So long without a quorum, or without a fault, instead of what the case says
+    #[arg(long, value_name = "SECONDS")]
+    lasts: Option<u64>,
     /// Leave data and logs
     #[arg(long)]
     keep: bool,
@@ -98,16 +104,16 @@ fn go(flags: &Flags, runner: &mut Runner, what: &What, name: &str, n: usize) -> 
             tell(flags, &name, &runner.run_and_kill_leader(*fault, after)?);
         }
         What::WithoutQuorum { lasts } => {
-            let run = runner.without_quorum(*lasts)?;
+            let run = runner.without_quorum(flags.lasts.map_or(*lasts, seconds))?;
             print(flags, name, &json!(run), &run.judged, "");
         }
         What::Long { lasts, busy_threads } => {
-            let run = runner.long(*lasts, *busy_threads)?;
+            let run = runner.long(flags.lasts.map_or(*lasts, seconds), *busy_threads)?;
             let note = format!(", false failovers {} in {} s", run.false_failovers, run.lasted_s);
             print(flags, name, &json!(run), &run.judged, &note);
         }
         What::Random { wounds } => {
-            let run = runner.random(*wounds, flags.seed + n as u64)?;
+            let run = runner.random(flags.wounds.unwrap_or(*wounds), flags.seed + n as u64)?;
             let see =
                 run.evidence.as_ref().map_or_else(String::new, |path| format!(", see {}", path.display()));
             print(flags, name, &json!(run), &run.judged, &format!(", seed {}{see}", run.seed));

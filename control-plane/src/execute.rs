@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use decision::command::{Command, Outcome, Refusal};
 use decision::config::check::contradictions;
-use decision::decide::{self, decide};
+use decision::decide::{self, decide, decide_told};
 use decision::explain::Rejected;
 use decision::name::RegionName;
 use decision::plan::Plan;
@@ -23,7 +23,14 @@ pub async fn forwarded(
 ) -> Result<ForwardAnswer, Attempt> {
     match what {
         Forwarded::Command { command } => {
-            let outcome = commit(controller, *command, by, within).await?;
+            let then = controller
+                .heard
+                .view()
+                .map_or_else(Vec::new, |(view, now)| decide_told(&controller.state(), &view, now, &command));
+            let outcome = match then.is_empty() {
+                true => commit(controller, *command, by, within).await?,
+                false => commit_with(controller, *command, then, within).await?,
+            };
             Ok(ForwardAnswer::Outcome { outcome })
         }
         Forwarded::Intent { intent } => {
@@ -118,6 +125,25 @@ async fn intent(
         Some(refusal) => IntentReply::Refused { refusal: refusal.clone() },
         None => done(outcome, None),
     })
+}
+
+/// Commits what an agent told and what follows from it, and gives what became of the former.
+async fn commit_with(
+    controller: &Controller,
+    told: Command,
+    then: Vec<Command>,
+    within: Duration,
+) -> Result<Outcome, Attempt> {
+    let by = format!("controller/{}/{}", controller.region, controller.node.id());
+    crate::leader::trace(&then);
+    let commands = std::iter::once(told).chain(then).collect();
+    match controller.propose(Command::Batch { commands }, &by, within).await? {
+        Outcome::Batch { outcomes } => {
+            let first = outcomes.into_iter().next();
+            first.ok_or_else(|| Attempt::Failed("a batch of nothing was committed".into()))
+        }
+        other => Ok(other),
+    }
 }
 
 /// Commits what others want, unless it would put a configuration that contradicts itself into the log;

@@ -108,7 +108,7 @@ fn wake_at(now: Time, due: Option<Time>) -> Instant {
     Instant::now() + wait
 }
 
-fn trace(commands: &[Command]) {
+pub(crate) fn trace(commands: &[Command]) {
     for command in commands {
         match command {
             Command::OpenPlan { plan, .. } => tracing::info!(

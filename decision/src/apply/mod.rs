@@ -48,6 +48,14 @@ impl State {
             return Outcome::Batch { outcomes };
         }
         let what = subject(&command);
+        // What an agent told is its own word, whoever put it beside what follows.
+        let teller = match &command {
+            Command::ReportInstance { agent, .. } | Command::ReleaseLease { agent, .. } => {
+                Some(format!("agent/{agent}"))
+            }
+            _ => None,
+        };
+        let context = &Context { by: teller.as_deref().unwrap_or(context.by), ..*context };
         match self.dispatch(context, command) {
             Ok(true) => Outcome::Applied { seq: self.journal.last_seq() },
             Ok(false) => Outcome::Unchanged,

@@ -15,6 +15,7 @@ mod publish;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod told;
 mod verdicts;
 mod weigh;
 mod what_if;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub(crate) use database::too_few_vantages;
 pub use force::{force, forceable};
 pub use operator::{failback, movable, switchover};
+pub use told::decide_told;
 pub use what_if::{WhatIf, if_lost};
 
 use crate::command::{Command, Outcome, Refusal, Stamped};

@@ -3,7 +3,8 @@
 use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode, Profile};
 use crate::database::{InstanceReport, InstanceRole, Proof, lease};
-use crate::decide::{force, switchover, too_few_vantages};
+use crate::decide::{decide_told, force, switchover, too_few_vantages};
+use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
 use crate::name::AgentId;
 use crate::plan::{Action, Epoch, PlanStatus};
@@ -163,6 +164,48 @@ fn a_planned_move_that_cannot_be_completed_goes_back() {
     world.run_for(secs(1));
     assert_eq!(world.writers("app"), ["us"], "it has everything, and nothing need be moved");
     assert_eq!(world.primary("app"), "us");
+}
+
+/// Everything that the last word of a replica brings about is one entry of the log.
+#[test]
+fn what_follows_from_the_last_word_is_committed_with_it() {
+    let mut world = world(Mode::Async);
+    let epoch = world.epoch("app");
+    world.stubborn.insert("us".into());
+    let release = Command::ReleaseLease {
+        agent: AgentId::new("us", 1),
+        service: "app".into(),
+        epoch: Epoch(epoch),
+        clean: None,
+        last_known: None,
+        why: "postgres ended".into(),
+    };
+    let then = decide_told(&world.state, &world.view, world.now, &release);
+    assert!(then.is_empty(), "the positions are wanting: {then:?}");
+    world.must(release);
+    let at_rest = |world: &World, region: &str| {
+        let settled = Some(Epoch(epoch));
+        let told = world.state.databases[&"app".into()].instances[&region.into()].clone();
+        let report = InstanceReport { settled, role: InstanceRole::Replica { streaming: false }, ..told };
+        Command::ReportInstance { agent: AgentId::new(region, 1), service: "app".into(), report }
+    };
+    for region in ["us", "eu"] {
+        let report = at_rest(&world, region);
+        assert!(decide_told(&world.state, &world.view, world.now, &report).is_empty(), "{region}");
+        world.must(report);
+    }
+    let last = at_rest(&world, "ap");
+    let then = decide_told(&world.state, &world.view, world.now, &last);
+    assert!(then.iter().any(|command| matches!(command, Command::OpenPlan { .. })), "{then:?}");
+    let commands = std::iter::once(last).chain(then).collect();
+    world.must(Command::Batch { commands });
+    assert!(world.state.databases[&"app".into()].holder().is_some());
+    let by = |wanted: fn(&Event) -> bool| {
+        let found = world.state.journal.entries().filter(|entry| wanted(&entry.event)).last();
+        found.map(|entry| entry.by.clone()).unwrap()
+    };
+    assert_eq!(by(|event| matches!(event, Event::InstanceChanged { .. })), "agent/ap/1");
+    assert_ne!(by(|event| matches!(event, Event::LeaseGranted { .. })), "agent/ap/1");
 }
 
 #[test]
