@@ -201,7 +201,7 @@ fn what_follows_from_the_last_word_is_committed_with_it() {
     world.must(Command::Batch { commands });
     assert!(world.state.databases[&"app".into()].holder().is_some());
     let by = |wanted: fn(&Event) -> bool| {
-        let found = world.state.journal.entries().filter(|entry| wanted(&entry.event)).last();
+        let found = world.state.journal.entries().rfind(|entry| wanted(&entry.event));
         found.map(|entry| entry.by.clone()).unwrap()
     };
     assert_eq!(by(|event| matches!(event, Event::InstanceChanged { .. })), "agent/ap/1");
