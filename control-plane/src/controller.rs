@@ -72,6 +72,11 @@ impl Controller {
         self.node.view().state()
     }
 
+    /// As the journal names it.
+    pub fn name(&self) -> String {
+        format!("controller/{}/{}", self.region, self.node.id())
+    }
+
     pub fn cluster(&self) -> String {
         self.credentials.trust_domain().to_string()
     }

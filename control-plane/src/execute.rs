@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use decision::command::{Command, Outcome, Refusal};
 use decision::config::check::contradictions;
-use decision::decide::{self, decide, decide_told};
+use decision::decide::{self, decide, decide_told, is_waited_for};
 use decision::explain::Rejected;
 use decision::name::RegionName;
 use decision::plan::Plan;
@@ -23,10 +23,7 @@ pub async fn forwarded(
 ) -> Result<ForwardAnswer, Attempt> {
     match what {
         Forwarded::Command { command } => {
-            let then = controller
-                .heard
-                .view()
-                .map_or_else(Vec::new, |(view, now)| decide_told(&controller.state(), &view, now, &command));
+            let then = what_follows(controller, &command);
             let outcome = match then.is_empty() {
                 true => commit(controller, *command, by, within).await?,
                 false => commit_with(controller, *command, then, within).await?,
@@ -127,6 +124,16 @@ async fn intent(
     })
 }
 
+/// Most of what is committed is evidence and sessions: the leader's memory is copied only for the rest.
+fn what_follows(controller: &Controller, command: &Command) -> Vec<Command> {
+    let state = controller.state();
+    if !is_waited_for(&state, command) {
+        return Vec::new();
+    }
+    let Some((view, now)) = controller.heard.view() else { return Vec::new() };
+    decide_told(&state, &view, now, command)
+}
+
 /// Commits what an agent told and what follows from it, and gives what became of the former.
 async fn commit_with(
     controller: &Controller,
@@ -134,7 +141,7 @@ async fn commit_with(
     then: Vec<Command>,
     within: Duration,
 ) -> Result<Outcome, Attempt> {
-    let by = format!("controller/{}/{}", controller.region, controller.node.id());
+    let by = controller.name();
     crate::leader::trace(&then);
     let commands = std::iter::once(told).chain(then).collect();
     match controller.propose(Command::Batch { commands }, &by, within).await? {

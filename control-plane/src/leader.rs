@@ -49,7 +49,7 @@ pub async fn run(controller: Arc<Controller>, shutdown: CancellationToken) {
 
 /// Gives what it had decided when it found out that it no longer leads.
 async fn lead(controller: &Controller, term: u64, shutdown: &CancellationToken) -> Option<Vec<Command>> {
-    let by = format!("controller/{}/{}", controller.region, controller.node.id());
+    let by = controller.name();
     let mut applied = controller.node.view().applied();
     let mut watch = controller.node.watch_status();
     let mut failed = false;
@@ -144,7 +144,7 @@ async fn report(controller: &Controller, term: u64, commands: &[Command]) {
     });
     let Some(what) = what else { return };
     let why = format!("member {} no longer leads: its term {term} is over", controller.node.id());
-    let by = format!("controller/{}/{}", controller.region, controller.node.id());
+    let by = controller.name();
     let command = Command::ReportRefusal { what, why };
     if let Err(error) = controller.submit(command, &by, Duration::from_secs(10)).await {
         tracing::warn!(%error, "the new leader could not be told of a stale decision");

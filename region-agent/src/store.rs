@@ -130,7 +130,7 @@ fn read_owner(dir: &Path) -> Result<Option<Owner>, StoreError> {
 
 /// Written beside, synced, renamed over, and the folder synced: a crash leaves the old file or the
 /// new one (S2).
-fn replace(dir: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+pub(crate) fn replace(dir: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     let beside = dir.join(format!("{name}.new"));
     let mut file = File::create(&beside)?;
     parts.iter().try_for_each(|part| file.write_all(part))?;

@@ -8,11 +8,8 @@ use crate::state::State;
 use crate::time::Time;
 
 /// To be committed after `told`, together with it. The state checks each as if it came alone; nothing
-/// follows where `told` is no news to a move, or would be refused.
+/// follows where `told` would be refused. For what [`is_waited_for`]; of anything else the next look is soon enough.
 pub fn decide_told(state: &State, view: &LeaseView, now: Time, told: &Command) -> Vec<Command> {
-    if !is_waited_for(state, told) {
-        return Vec::new();
-    }
     let mut copy = state.clone();
     let stamped = Stamped { at: now, by: "told".into(), command: told.clone() };
     let Outcome::Applied { .. } = copy.apply(state.index + 1, stamped) else { return Vec::new() };
@@ -24,14 +21,15 @@ pub fn decide_told(state: &State, view: &LeaseView, now: Time, told: &Command) -
     }
 }
 
-fn is_waited_for(state: &State, told: &Command) -> bool {
-    let is_vacant = |service: &ServiceName| {
+/// Whether a move may be waiting for what an agent tells.
+pub fn is_waited_for(state: &State, told: &Command) -> bool {
+    let is_moving = |service: &ServiceName| {
         state.databases.get(service).is_some_and(|held| held.vacancy().is_some())
             || state.open_plan(service).is_some()
     };
     match told {
         Command::ReleaseLease { .. } => true,
-        Command::ReportInstance { service, .. } => is_vacant(service),
+        Command::ReportInstance { service, .. } => is_moving(service),
         _ => false,
     }
 }

@@ -27,10 +27,7 @@ impl Anew {
         }
         let done = match self.done {
             Some(done) => done,
-            None => {
-                let text = tokio::fs::read_to_string(&self.file).await.unwrap_or_default();
-                text.trim().parse().unwrap_or(0)
-            }
+            None => durable::read(&self.file, "").await.ok().flatten().unwrap_or(0),
         };
         self.done = Some(done);
         number > done
@@ -41,8 +38,7 @@ impl Anew {
         if !self.is_wished(number).await {
             return Ok(());
         }
-        let written = durable::write(&self.file, &number.to_string()).await;
-        written.map_err(|error| format!("{}: {error}", self.file.display()))?;
+        durable::write(&self.file, &number).await?;
         self.done = Some(number);
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Which epoch's log lies in the data folder: on disk beside it, so that an agent that restarts knows.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use decision::database::branch::{self, Branch, Kinship, Mark};
@@ -12,6 +11,8 @@ use super::durable;
 use super::see::Look;
 
 const FILE: &str = "branches.json";
+const UNKNOWN: &str = "it is not known whose log the data folder holds: remove it if this instance never was a primary \
+                       that was given up, or have it copied anew";
 
 pub(super) struct Branches {
     file: PathBuf,
@@ -94,7 +95,7 @@ impl Branches {
 
     async fn marks(&mut self) -> Result<&Vec<Mark>, String> {
         if self.marks.is_none() {
-            self.marks = Some(read(&self.file).await?);
+            self.marks = Some(durable::read(&self.file, UNKNOWN).await?.unwrap_or_default());
         }
         Ok(self.marks.get_or_insert_default())
     }
@@ -103,27 +104,10 @@ impl Branches {
         if self.marks.as_ref() == Some(&marks) {
             return Ok(());
         }
-        let json = serde_json::to_string(&marks).expect("marks are plain numbers");
-        let written = durable::write(&self.file, &json).await;
-        written.map_err(|error| format!("{}: {error}", self.file.display()))?;
+        durable::write(&self.file, &marks).await?;
         self.marks = Some(marks);
         Ok(())
     }
-}
-
-async fn read(file: &Path) -> Result<Vec<Mark>, String> {
-    let text = match tokio::fs::read_to_string(file).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(format!("{}: {error}", file.display())),
-    };
-    serde_json::from_str(&text).map_err(|error| {
-        format!(
-            "{} cannot be read ({error}), so it is not known whose log the data folder holds: remove it if this \
-             instance never was a primary that was given up, or have it copied anew",
-            file.display()
-        )
-    })
 }
 
 #[cfg(test)]

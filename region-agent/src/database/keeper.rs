@@ -248,7 +248,9 @@ impl Keeper {
             Some(Health::Dead { why }) => Some(why.clone()),
             _ => None,
         };
-        let mut look = see::look(&postgres, &mut self.connection, &status, &self.memory, leased, dead).await;
+        let released = released.is_some();
+        let (connection, memory) = (&mut self.connection, &self.memory);
+        let mut look = see::look(&postgres, connection, &status, memory, leased, released, dead).await;
         if let Some(Health::Held { why }) = health {
             look.problem = look.problem.or(Some(why));
         }
@@ -258,7 +260,6 @@ impl Keeper {
             (false, Some(_)) if status.running.is_none() => self.prober = None,
             _ => {}
         }
-        look.seen.released = released.is_some();
         (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, &look).await?;
         self.note(goal, &look);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);

@@ -1,7 +1,6 @@
 //! What was given back, on disk before it is told: from then on somebody else may be granted the lease,
 //! so that nothing may begin here at that epoch again, also not by an agent that restarts (S1).
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use decision::plan::Epoch;
@@ -10,6 +9,8 @@ use super::durable;
 use super::tell::Release;
 
 const FILE: &str = "released.json";
+const UNKNOWN: &str = "it is not known whether the lease was given back: remove it once `failover status` shows that \
+                       another region writes";
 
 pub(super) struct Released {
     file: PathBuf,
@@ -26,34 +27,17 @@ impl Released {
     /// What was given back of this epoch.
     pub(super) async fn of(&mut self, epoch: Epoch) -> Result<Option<&Release>, String> {
         if self.last.is_none() {
-            self.last = Some(read(&self.file).await?);
+            self.last = Some(durable::read(&self.file, UNKNOWN).await?);
         }
         let last = self.last.as_ref().and_then(Option::as_ref);
         Ok(last.filter(|release| release.epoch == epoch))
     }
 
     pub(super) async fn note(&mut self, release: &Release) -> Result<(), String> {
-        let json = serde_json::to_string(release).map_err(|error| error.to_string())?;
-        let written = durable::write(&self.file, &json).await;
-        written.map_err(|error| format!("{}: {error}", self.file.display()))?;
+        durable::write(&self.file, release).await?;
         self.last = Some(Some(release.clone()));
         Ok(())
     }
-}
-
-async fn read(file: &Path) -> Result<Option<Release>, String> {
-    let text = match tokio::fs::read_to_string(file).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", file.display())),
-    };
-    serde_json::from_str(&text).map(Some).map_err(|error| {
-        format!(
-            "{} cannot be read ({error}), so it is not known whether the lease was given back: remove it once \
-             `failover status` shows that another region writes",
-            file.display()
-        )
-    })
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Connection {
     }
 }
 
-/// One look.
+/// One look; whose log it holds is not looked at.
 pub(super) struct Look {
     pub(super) seen: Seen,
     pub(super) observed: Option<Observed>,
@@ -61,6 +61,7 @@ pub(super) async fn look(
     status: &Status,
     memory: &Memory,
     leased: bool,
+    released: bool,
     dead: Option<String>,
 ) -> Look {
     let ended = status.last.as_ref().zip(status.epoch).map(|(last, epoch)| Ended {
@@ -68,65 +69,48 @@ pub(super) async fn look(
         // Whoever was told to end did not die.
         fenced: last.by != By::Itself,
     });
-    let was_told = memory.follows.is_some();
-    let Some(running) = &status.running else {
-        connection.drop();
-        let (files, problem) = files(postgres).await;
-        let kin = Kinship::Kin;
-        let seen =
-            Seen { files, process: Process::None, leased, ended, dead, kin, was_told, released: false };
-        return Look { seen, observed: None, problem };
+    let found = found(postgres, connection, status, memory).await;
+    let seen = Seen {
+        files: found.files,
+        process: found.process,
+        leased,
+        ended,
+        dead,
+        kin: Kinship::default(),
+        was_told: memory.follows.is_some(),
+        released,
     };
-    if running.phase != Phase::Up {
-        connection.drop();
-        let kin = Kinship::Kin;
-        let seen = Seen {
-            files: Files::Unseen,
-            process: Process::Stopping,
-            leased,
-            ended,
-            dead,
-            kin,
-            was_told,
-            released: false,
-        };
-        return Look { seen, observed: None, problem: None };
-    }
-    match connection.observe(postgres).await {
-        Ok(observed) => {
-            let system = observed.system_identifier.to_string();
-            let files = Files::Present { system, standby: observed.in_recovery, clean: None };
-            let process = process(&observed, memory);
-            Look {
-                seen: Seen {
-                    files,
-                    process,
-                    leased,
-                    ended,
-                    dead,
-                    kin: Kinship::Kin,
-                    was_told,
-                    released: false,
-                },
-                observed: Some(observed),
-                problem: None,
+    Look { seen, observed: found.observed, problem: found.problem }
+}
+
+struct Found {
+    files: Files,
+    process: Process,
+    observed: Option<Observed>,
+    problem: Option<String>,
+}
+
+async fn found(postgres: &Postgres, connection: &mut Connection, status: &Status, memory: &Memory) -> Found {
+    let unseen = |process, problem| Found { files: Files::Unseen, process, observed: None, problem };
+    match &status.running {
+        None => {
+            connection.drop();
+            let (files, problem) = files(postgres).await;
+            Found { files, process: Process::None, observed: None, problem }
+        }
+        Some(running) if running.phase != Phase::Up => {
+            connection.drop();
+            unseen(Process::Stopping, None)
+        }
+        Some(_) => match connection.observe(postgres).await {
+            Ok(observed) => {
+                let system = observed.system_identifier.to_string();
+                let files = Files::Present { system, standby: observed.in_recovery, clean: None };
+                let process = process(&observed, memory);
+                Found { files, process, observed: Some(observed), problem: None }
             }
-        }
-        Err(error) => {
-            let problem = is_for_a_person(&error).then(|| error.to_string());
-            let kin = Kinship::Kin;
-            let seen = Seen {
-                files: Files::Unseen,
-                process: Process::Starting,
-                leased,
-                ended,
-                dead,
-                kin,
-                was_told,
-                released: false,
-            };
-            Look { seen, observed: None, problem }
-        }
+            Err(error) => unseen(Process::Starting, is_for_a_person(&error).then(|| error.to_string())),
+        },
     }
 }
 
