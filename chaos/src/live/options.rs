@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use decision::config;
+
 /// Of the parts that Regent has, the client is apart: see [`CLIENT`].
 pub const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-southeast-1"];
 /// A place of its own, as far from every region as they are from each other.
@@ -62,10 +64,10 @@ impl Options {
     /// How long a primary may write after its last renewal.
     pub fn lease_ttl(&self) -> Duration {
         let of_profile = match self.profile {
-            Profile::Fast => Duration::from_millis(550),
-            Profile::Balanced => Duration::from_millis(3_500),
+            Profile::Fast => config::Profile::Fast,
+            Profile::Balanced => config::Profile::Balanced,
         };
-        self.lease.map_or(of_profile, |[ttl, ..]| ttl)
+        self.lease.map_or(of_profile.lease().ttl, |[ttl, ..]| ttl)
     }
 }
 
