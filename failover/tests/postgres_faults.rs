@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica};
 use failover::postgres::{
-    Class, ClusterState, DataDir, Files, PostgresError, Rewound, SyncStandbys, WriteProbe, slot_name,
+    Class, ClusterState, DataDir, Files, PostgresError, Rewound, Settings, SyncStandbys, WriteProbe,
+    slot_name,
 };
 
 async fn files(instance: &Instance) -> Files {
@@ -21,9 +22,13 @@ async fn files(instance: &Instance) -> Files {
 
 /// An old primary that crashed with writes of its own, and the new one.
 async fn parted() -> (Instance, Instance) {
-    let mut a = Instance::primary("region-a").await;
+    parted_with(|_| {}).await
+}
+
+async fn parted_with(change: impl Fn(&mut Settings)) -> (Instance, Instance) {
+    let mut a = Instance::with("region-a", &change).await.leading().await;
     a.psql("create table t (v text); insert into t values ('1')").unwrap();
-    let b = Instance::replica("region-b", &a, 1).await;
+    let b = Instance::with("region-b", &change).await.following(&a, 1).await;
     let sql = b.sql().await;
     sql.stop_receiving(&replica(2, None), PATIENCE).await.unwrap();
     sql.final_position(PATIENCE).await.unwrap();
@@ -140,17 +145,14 @@ async fn postgres_a_replica_that_crashed_is_not_recovered_by_force() {
 
 #[tokio::test]
 async fn postgres_a_slot_that_lost_its_log_means_clone_again() {
-    let mut a = Instance::with("region-a", |settings| {
+    let a = Instance::with("region-a", |settings| {
         settings.wal_keep_mib = 0;
         settings.slot_wal_keep_mib = 16;
         settings.parameters.insert("max_wal_size".into(), "32MB".into());
         settings.parameters.insert("min_wal_size".into(), "32MB".into());
-    })
-    .await;
-    a.postgres.create(&primary(1)).await.unwrap();
-    a.start().await;
+    });
+    let a = a.await.leading().await;
     let sql = a.sql().await;
-    sql.ensure_roles().await.unwrap();
     let mut b = Instance::replica("region-b", &a, 1).await;
     b.stop().await;
     a.psql("create table t (v text)").unwrap();
@@ -165,17 +167,101 @@ async fn postgres_a_slot_that_lost_its_log_means_clone_again() {
     })
     .await;
     let desired = replica(1, Some(a.upstream_for("region-b")));
-    let error = b.postgres.check_upstream(&desired).await.unwrap_err();
-    assert!(matches!(error, PostgresError::WalRemoved { .. }), "{error}");
-    assert_eq!(error.class(), Class::Reclone);
-    sql.drop_slot("regent_region_b").await.unwrap();
-    let error = b.postgres.check_upstream(&desired).await.unwrap_err();
-    assert_eq!(error.class(), Class::Retry, "{error}");
     sql.ensure_slot("regent_region_b").await.unwrap();
+    let lacks = b.postgres.cannot_follow(&desired, None).await.unwrap().unwrap();
+    assert!(lacks.contains("no more of its log"), "{lacks}");
+    // Also while it runs, and waits for ever.
+    b.start().await;
+    assert_eq!(b.postgres.cannot_follow(&desired, None).await.unwrap(), Some(lacks.clone()));
+    b.stop().await;
+    let rewound = b.postgres.rewind_from(&desired).await.unwrap();
+    assert_eq!(rewound, Rewound::Impossible { reason: lacks, saved: None });
     b.postgres.clone_from(&desired, |_| {}).await.unwrap();
-    b.postgres.check_upstream(&desired).await.unwrap();
+    assert_eq!(b.postgres.cannot_follow(&desired, None).await.unwrap(), None);
     b.start().await;
     a.wait_streaming("region-b").await;
+}
+
+/// Fills the server's log, and has it throw away what it may.
+async fn move_on(instance: &Instance) {
+    instance
+        .psql("insert into t select repeat('x', 1000) from generate_series(1, 20000); select pg_switch_wal()")
+        .unwrap();
+    instance.sql().await.checkpoint(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn postgres_a_rewind_to_a_primary_that_lacks_log_ends_in_a_copy() {
+    let small = |settings: &mut Settings| {
+        settings.wal_keep_mib = 0;
+        settings.parameters.insert("max_wal_size".into(), "32MB".into());
+        settings.parameters.insert("min_wal_size".into(), "32MB".into());
+    };
+    let (mut a, b) = parted_with(small).await;
+    let sql = b.sql().await;
+    sql.drop_slot(&slot_name("region-a")).await.unwrap();
+    eventually("the log of before is gone", async || {
+        move_on(&b).await;
+        !b.data().join("pg_wal/000000010000000000000003").exists()
+    })
+    .await;
+    sql.ensure_slot(&slot_name("region-a")).await.unwrap();
+    let desired = replica(2, Some(b.upstream_for("region-a")));
+    let rewound = a.postgres.rewind_from(&desired).await.unwrap();
+    let Rewound::Impossible { reason, saved: Some(_) } = rewound else { panic!("{rewound:?}") };
+    assert!(reason.contains("no more of its log"), "{reason}");
+    a.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    a.start().await;
+    b.wait_streaming("region-a").await;
+}
+
+/// Ended when dropped.
+struct Client(std::process::Child);
+
+impl Client {
+    fn sleeping(at: &Instance, user: &str) -> Client {
+        let mut command = Command::new(at.postgres.bin_dir().join("psql"));
+        let port = at.postgres.settings().port.to_string();
+        command.args(["-X", "-q", "-w", "-h", "127.0.0.1", "-U", user, "-d", "postgres", "-p", &port]);
+        command.args(["-c", "select pg_sleep(3600)"]).stderr(std::process::Stdio::null());
+        Client(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn postgres_a_primary_that_is_full_of_clients_says_so_and_is_copied_from() {
+    let (mut a, b) = parted_with(|settings| {
+        settings.hba.push("host postgres app 127.0.0.1/32 trust".into());
+    })
+    .await;
+    b.psql("create role app login").unwrap();
+    let _clients: Vec<Client> = (0..40).map(|_| Client::sleeping(&b, "app")).collect();
+    eventually("each is in or refused, and it is full", async || {
+        let refused = b.log().matches("slots are reserved").count();
+        let sleeping =
+            b.psql("select count(*) from pg_stat_activity where usename = 'app' and state = 'active'");
+        refused > 0 && sleeping.is_ok_and(|n| n.parse::<usize>().is_ok_and(|n| n + refused == 40))
+    })
+    .await;
+    let desired = replica(2, Some(b.upstream_for("region-a")));
+    let rewound = a.postgres.rewind_from(&desired).await;
+    if a.postgres.version() >= 16 {
+        assert!(matches!(rewound, Ok(Rewound::Done(_))), "{rewound:?}");
+    } else {
+        let error = rewound.unwrap_err();
+        assert!(matches!(error, PostgresError::TooManyConnections { .. }), "{error}");
+        assert_eq!(error.class(), Class::Retry);
+        a.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    }
+    a.start().await;
+    b.wait_streaming("region-a").await;
 }
 
 #[tokio::test]

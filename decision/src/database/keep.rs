@@ -25,6 +25,10 @@ pub struct Seen {
     pub was_told: bool,
     /// Whether the lease of the goal's epoch was given back from here already.
     pub released: bool,
+    /// As it is, it can never follow whom it should: they have parted, or log that it needs is gone.
+    pub parted: bool,
+    /// It should have come to follow by now.
+    pub suspect: bool,
 }
 
 /// The data folder.
@@ -63,8 +67,6 @@ pub enum Process {
         /// What it has on disk.
         position: Option<Position>,
         streaming: bool,
-        /// Its history and that of whom it follows have parted.
-        diverged: bool,
     },
     Primary,
 }
@@ -113,6 +115,10 @@ pub enum Action {
     Clone {
         of: RegionName,
     },
+    /// To find out why it does not follow.
+    LookInto {
+        of: RegionName,
+    },
     Release {
         clean: Option<Position>,
         why: String,
@@ -152,9 +158,13 @@ pub fn anew(role: &DatabaseRole, seen: &Seen, next: Action) -> Action {
         (_, Action::Kill(_) | Action::Problem(_)) => next,
         // One that never comes up is why a person asks.
         (Process::Replica { .. } | Process::Starting, _) => Action::Stop,
-        (Process::None, Action::StartReplica { .. } | Action::Rewind { .. } | Action::Clone { .. }) => {
-            Action::Clone { of: of.clone() }
-        }
+        (
+            Process::None,
+            Action::StartReplica { .. }
+            | Action::Rewind { .. }
+            | Action::Clone { .. }
+            | Action::LookInto { .. },
+        ) => Action::Clone { of: of.clone() },
         _ => next,
     }
 }
@@ -217,20 +227,23 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
             Action::Clone { of: of.clone() }
         }
         (Process::None, Files::Present { .. }) if seen.kin == Kinship::Unknown => Action::Wait(KIN),
-        // It took writes once: what it has beyond the others goes, and is kept aside.
-        (Process::None, Files::Present { standby: false, .. }) => Action::Rewind { of: of.clone() },
-        (Process::None, Files::Present { standby: true, .. }) => {
-            Action::StartReplica { of: Some(of.clone()) }
+        // What it has beyond the others goes, and is kept aside.
+        (Process::None, Files::Present { standby, .. }) if !standby || seen.parted => {
+            Action::Rewind { of: of.clone() }
         }
+        (Process::None, Files::Present { .. }) if seen.suspect => Action::LookInto { of: of.clone() },
+        (Process::None, Files::Present { .. }) => Action::StartReplica { of: Some(of.clone()) },
         (Process::None, Files::Foreign { .. } | Files::Unseen) => Action::Wait("for its data folder"),
-        (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
-        (Process::Replica { diverged: true, .. }, _) => Action::Stop,
+        (Process::Starting | Process::Replica { .. }, _) if seen.parted => Action::Stop,
+        (Process::Starting, _) if seen.suspect => Action::LookInto { of: of.clone() },
+        (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => match seen.kin {
             Kinship::Kin => Action::Follow { of: Some(of.clone()) },
             Kinship::Stranger => Action::Stop,
             Kinship::Unknown => Action::Wait(KIN),
         },
+        (Process::Replica { .. }, _) if seen.suspect => Action::LookInto { of: of.clone() },
         (Process::Replica { .. }, _) => Action::Rest,
     }
 }
@@ -300,12 +313,14 @@ mod tests {
             kin: Kinship::Kin,
             was_told: true,
             released: false,
+            parted: false,
+            suspect: false,
         }
     }
 
     fn replica(of: Option<&str>) -> Process {
         let of = of.map(RegionName::from);
-        Process::Replica { streaming: of.is_some(), of, position: Some(at(100)), diverged: false }
+        Process::Replica { streaming: of.is_some(), of, position: Some(at(100)) }
     }
 
     fn primary(at_least: Option<Position>) -> DatabaseRole {
@@ -406,15 +421,23 @@ mod tests {
         assert_eq!(go(&follow(), &seen(present(false), Process::None)), Action::Rewind { of: "us".into() });
         let broken = Files::Broken { why: "a copy was not finished".into() };
         assert_eq!(go(&follow(), &seen(broken, Process::None)), Action::Clone { of: "us".into() });
-        let parted = Process::Replica {
-            of: Some("us".into()),
-            position: Some(at(5)),
-            streaming: false,
-            diverged: true,
-        };
-        assert_eq!(go(&follow(), &seen(present(true), parted)), Action::Stop);
+        for process in [replica(Some("us")), Process::Starting] {
+            let parted = Seen { parted: true, ..seen(present(true), process) };
+            assert_eq!(go(&follow(), &parted), Action::Stop);
+        }
+        let parted = Seen { parted: true, ..seen(present(true), Process::None) };
+        assert_eq!(go(&follow(), &parted), Action::Rewind { of: "us".into() });
         let elsewhere = seen(present(true), replica(Some("ap")));
         assert_eq!(go(&follow(), &elsewhere), Action::Follow { of: Some("us".into()) });
+    }
+
+    #[test]
+    fn one_that_does_not_come_to_follow_is_looked_into() {
+        for process in [replica(Some("us")), Process::Starting, Process::None] {
+            let suspect = Seen { suspect: true, ..seen(present(true), process) };
+            assert_eq!(go(&follow(), &suspect), Action::LookInto { of: "us".into() });
+            assert_ne!(go(&DatabaseRole::Rest, &suspect), Action::LookInto { of: "us".into() });
+        }
     }
 
     #[test]

@@ -147,6 +147,10 @@ pub(super) fn regent_conf(
         // After a crash: one call instead of one for each file.
         lines.push(("recovery_init_sync_method", "syncfs".into()));
     }
+    if version >= 16 && settings.most_connections() >= 20 {
+        // A rewind must get in when clients have taken all others.
+        lines.push(("reserved_connections", "3".into()));
+    }
     lines.retain(|(name, _)| !settings.parameters.keys().any(|given| given.eq_ignore_ascii_case(name)));
     lines.extend(settings.parameters.iter().map(|(name, value)| (name.as_str(), value.clone())));
     lines.extend([

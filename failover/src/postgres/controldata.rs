@@ -42,6 +42,8 @@ pub struct ControlData {
     /// Of the latest checkpoint.
     pub timeline: u32,
     pub checkpoint: Lsn,
+    /// Where recovery begins.
+    pub redo: Lsn,
     /// How far recovery must go before the data is consistent; 0/0 on a primary.
     pub min_recovery_end: Lsn,
     pub min_recovery_end_timeline: u32,
@@ -81,6 +83,7 @@ pub fn parse(text: &str) -> Result<ControlData, String> {
         state: ClusterState::read(state).ok_or_else(|| strange("Database cluster state", state))?,
         timeline: timeline("Latest checkpoint's TimeLineID")?,
         checkpoint: lsn("Latest checkpoint location")?,
+        redo: lsn("Latest checkpoint's REDO location")?,
         min_recovery_end: lsn("Minimum recovery ending location")?,
         min_recovery_end_timeline: timeline("Min recovery ending loc's timeline")?,
         checksums: number("Data page checksum version")? > 0,

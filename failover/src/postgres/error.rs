@@ -50,6 +50,9 @@ pub enum PostgresError {
     )]
     Login { server: String, user: String, why: String },
 
+    #[error("{server} has no connection left but for superusers: end some, or raise max_connections: {why}")]
+    TooManyConnections { server: String, why: String },
+
     #[error("{what}; it may be so later")]
     NotYet { what: String },
 
@@ -81,6 +84,7 @@ impl PostgresError {
             PostgresError::TimedOut { .. }
             | PostgresError::Unreachable { .. }
             | PostgresError::NotYet { .. }
+            | PostgresError::TooManyConnections { .. }
             | PostgresError::NotInForce { .. } => Class::Retry,
             PostgresError::State { .. } | PostgresError::Stale { .. } => Class::Refused,
             PostgresError::Broken { .. } | PostgresError::WalRemoved { .. } => Class::Reclone,

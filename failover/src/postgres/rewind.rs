@@ -13,6 +13,7 @@ use super::error::{Class, PostgresError};
 use super::files::{DataDir, Files, RewindPhase};
 use super::history::{self, Left};
 use super::run::{self, Finished};
+use super::segments::{newest_timeline, segments};
 use super::{Inner, Postgres, apply, durable};
 
 pub use report::Diverged;
@@ -63,7 +64,7 @@ impl Postgres {
         let control = &files.control;
         if fork.timeline == our_timeline && fork.at == Lsn(u64::MAX) {
             if was_replica(control) {
-                return self.follow(desired, Rewound::NotNeeded).await;
+                return self.follow_as_it_is(desired, &upstream, &files).await;
             }
             // Both were promoted, at the same position, to the same number: PostgreSQL would take
             // the one log for the other.
@@ -94,7 +95,7 @@ impl Postgres {
             );
         }
         let fork = match self.dry_run(&upstream).await? {
-            Verdict::NotNeeded => return self.follow(desired, Rewound::NotNeeded).await,
+            Verdict::NotNeeded => return self.follow_as_it_is(desired, &upstream, &files).await,
             Verdict::Impossible(reason) => return Ok(Rewound::Impossible { reason, saved: None }),
             // Of two opinions, the one that saves more.
             Verdict::Diverged(theirs) => Left { timeline: theirs.timeline, at: theirs.at.min(fork.at) },
@@ -112,7 +113,24 @@ impl Postgres {
             finish(inner, &desired, &kept)
         })
         .await?;
-        Ok(Rewound::Done(saved))
+        // It removes what the primary has no more, and recovery may begin before that.
+        match self.lacks_log(&upstream, &files).await {
+            Ok(Some(reason)) => Ok(Rewound::Impossible { reason, saved: Some(saved) }),
+            // If it cannot be asked now, the replica that does not come up is looked into.
+            Ok(None) | Err(_) => Ok(Rewound::Done(saved)),
+        }
+    }
+
+    async fn follow_as_it_is(
+        &self,
+        desired: &Desired,
+        upstream: &Upstream,
+        files: &Files,
+    ) -> Result<Rewound, PostgresError> {
+        if let Some(reason) = self.lacks_log(upstream, files).await? {
+            return Ok(Rewound::Impossible { reason, saved: None });
+        }
+        self.follow(desired, Rewound::NotNeeded).await
     }
 
     /// Nothing to rewind: a replica's configuration, and the end of what was begun.
@@ -124,14 +142,14 @@ impl Postgres {
 
     /// The newest timeline of the log here; none without a data folder.
     pub async fn newest_timeline(&self) -> Result<Option<u32>, PostgresError> {
-        self.look(|inner| tail::newest_timeline(&inner.paths.data)).await
+        self.look(|inner| newest_timeline(&inner.paths.data)).await
     }
 
     /// The newest timeline that this instance wrote or received, and its ancestors.
-    async fn own_history(&self, files: &Files) -> Result<(Vec<Left>, u32), PostgresError> {
+    pub(super) async fn own_history(&self, files: &Files) -> Result<(Vec<Left>, u32), PostgresError> {
         let control = files.control.clone();
         self.look(move |inner| {
-            let newest = tail::segments(&inner.paths.data, control.wal_segment_bytes)?
+            let newest = segments(&inner.paths.data, control.wal_segment_bytes)?
                 .iter()
                 .map(|segment| segment.timeline)
                 .fold(control.timeline.max(control.min_recovery_end_timeline), u32::max);
@@ -241,7 +259,7 @@ impl Postgres {
         if !control.state.is_clean() {
             // Where it ends is not known without recovery: so all there is.
             let (data, bytes) = (self.inner.paths.data.clone(), control.wal_segment_bytes);
-            let segments = self.look(move |_| tail::segments(&data, bytes)).await?;
+            let segments = self.look(move |_| segments(&data, bytes)).await?;
             let ends = segments.iter().filter(|segment| segment.timeline == timeline);
             to = ends.map(|segment| Lsn((segment.number + 1).saturating_mul(bytes) - 1)).fold(to, Lsn::max);
         }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -89,9 +89,11 @@ pub(super) async fn run_watched(
             tokio::try_join!(keep(stdout, |_| Ok(())), keep(stderr, watch), ended)?;
         Ok::<_, PostgresError>(Finished { name, doing, status, stdout, stderr })
     };
+    let began = Instant::now();
     let finished = tokio::time::timeout(Duration::from_millis(timeout_ms), all)
         .await
         .map_err(|_| PostgresError::TimedOut { doing, after_ms: timeout_ms })??;
+    tracing::debug!(name, doing, ms = began.elapsed().as_millis() as u64, status = %finished.status, "ran");
     group.0 = None;
     Ok(finished)
 }

@@ -71,6 +71,7 @@ pub struct Settings {
     /// What this instance is called in `synchronous_standby_names`: its region.
     pub application_name: String,
     pub locale: String,
+    /// For a replica that was behind when another was promoted; a rewind copies all of it.
     pub wal_keep_mib: u32,
     /// What a lost replica's slot may hold back before the slot is given up, so that it cannot
     /// fill the disk.
@@ -107,12 +108,18 @@ impl Settings {
             users: Vec::new(),
             application_name: application_name.into(),
             locale: "C.UTF-8".to_owned(),
-            wal_keep_mib: 1024,
+            wal_keep_mib: 256,
             slot_wal_keep_mib: 16 * 1024,
             statement_timeout_ms: 2_000,
             program_timeout_ms: 10_000,
             transfer_timeout_ms: 6 * 3600 * 1000,
         }
+    }
+
+    /// `max_connections`, as configured or PostgreSQL's own.
+    pub(super) fn most_connections(&self) -> u32 {
+        let given = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("max_connections"));
+        given.map_or(100, |(_, value)| value.parse().unwrap_or(0))
     }
 
     pub fn validate(&self) -> Result<(), PostgresError> {

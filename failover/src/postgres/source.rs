@@ -3,8 +3,7 @@
 
 use decision::lsn::Lsn;
 
-use super::clone::upstream_of;
-use super::config::{self, Desired, Upstream};
+use super::config::{self, Upstream};
 use super::error::{Class, PostgresError};
 use super::history::{self, Left};
 use super::run::{self, Finished};
@@ -16,6 +15,9 @@ pub(super) struct Source {
     pub timeline: u32,
     pub position: Lsn,
 }
+
+/// SQL by a walsender: clients cannot take its place.
+pub(super) const SQL: &str = "replication=database dbname=postgres";
 
 impl Postgres {
     pub(super) fn conninfo_to(&self, upstream: &Upstream) -> Result<String, PostgresError> {
@@ -67,7 +69,7 @@ impl Postgres {
     /// one, older versions of `pg_rewind` take a promoted server for what it was.
     pub(super) async fn source_checkpoint(&self, upstream: &Upstream) -> Result<(bool, u32), PostgresError> {
         let sql = "select pg_is_in_recovery(), timeline_id from pg_control_checkpoint()";
-        let reply = self.ask(upstream, "dbname=postgres", sql).await?;
+        let reply = self.ask(upstream, SQL, sql).await?;
         match reply.trim().split_once('|') {
             Some((in_recovery, timeline)) => match timeline.parse() {
                 Ok(timeline) => Ok((in_recovery == "f", timeline)),
@@ -77,29 +79,17 @@ impl Postgres {
         }
     }
 
-    /// Whether the primary still has, in its slot for this replica, what it needs to follow. The
-    /// replica itself finds out only in its log.
-    pub async fn check_upstream(&self, desired: &Desired) -> Result<(), PostgresError> {
-        let upstream = upstream_of(desired)?;
-        let Some(slot) = &upstream.slot else { return Ok(()) };
-        // `conninfo` has made sure that it needs no quoting.
-        self.conninfo_to(upstream)?;
-        let sql = format!("select wal_status from pg_replication_slots where slot_name = '{slot}'");
-        match self.ask(upstream, "dbname=postgres", &sql).await?.trim() {
-            "lost" => Err(PostgresError::WalRemoved {
-                what: format!("slot {slot} at {} is lost", upstream.server()),
-            }),
-            "" => Err(PostgresError::NotYet { what: format!("{} has no slot {slot}", upstream.server()) }),
-            _ => Ok(()),
-        }
-    }
-
-    /// From version 15 on the role may; before that the primary's own agent must.
+    /// From version 15 on the role may; before that the primary's own agent does.
     pub(super) async fn source_do_checkpoint(&self, upstream: &Upstream) -> Result<(), PostgresError> {
-        self.ask(upstream, "dbname=postgres", "CHECKPOINT").await.map(drop)
+        self.ask(upstream, SQL, "CHECKPOINT").await.map(drop)
     }
 
-    async fn ask(&self, upstream: &Upstream, to: &str, command: &str) -> Result<String, PostgresError> {
+    pub(super) async fn ask(
+        &self,
+        upstream: &Upstream,
+        to: &str,
+        command: &str,
+    ) -> Result<String, PostgresError> {
         self.write_passfile().await?;
         let conninfo = format!("{} {to}", self.conninfo_to(upstream)?);
         let mut args: Vec<std::ffi::OsString> =
@@ -148,6 +138,9 @@ impl Postgres {
         {
             return PostgresError::Login { server, user: self.inner.settings.replication_user.clone(), why };
         }
+        if says(&["remaining connection slots are reserved", "too many clients already"]) {
+            return PostgresError::TooManyConnections { server, why };
+        }
         if says(&[
             "could not connect",
             "Connection refused",
@@ -170,7 +163,7 @@ impl Postgres {
     }
 }
 
-fn not_understood(upstream: &Upstream, what: &str, reply: &str) -> PostgresError {
+pub(super) fn not_understood(upstream: &Upstream, what: &str, reply: &str) -> PostgresError {
     PostgresError::Unreachable {
         server: upstream.server(),
         doing: "asking the primary",

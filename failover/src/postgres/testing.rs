@@ -67,18 +67,19 @@ impl Instance {
         Instance { postgres, process: None, dir }
     }
 
-    /// A running primary with the role for replication.
     pub async fn primary(name: &str) -> Instance {
-        let mut instance = Instance::new(name).await;
-        instance.postgres.create(&primary(1)).await.unwrap_or_else(|error| panic!("{error}"));
-        instance.start().await;
-        instance.sql().await.ensure_roles().await.unwrap_or_else(|error| panic!("{error}"));
-        instance
+        Instance::new(name).await.leading().await
     }
 
     /// A running replica of it that streams through a slot of its own.
     pub async fn replica(name: &str, of: &Instance, epoch: u64) -> Instance {
-        let mut instance = Instance::new(name).await;
+        Instance::new(name).await.following(of, epoch).await
+    }
+
+    /// Copied from it, and streaming.
+    pub async fn following(mut self, of: &Instance, epoch: u64) -> Instance {
+        let instance = &mut self;
+        let name = &instance.postgres.settings().application_name.clone();
         let slot = of.sql().await.ensure_slot(&slot_name(name)).await;
         slot.unwrap_or_else(|error| panic!("{error}"));
         let desired = replica(epoch, Some(of.upstream_for(name)));
@@ -86,7 +87,15 @@ impl Instance {
         cloned.unwrap_or_else(|error| panic!("{error}"));
         instance.start().await;
         of.wait_streaming(name).await;
-        instance
+        self
+    }
+
+    /// A running primary with the role for replication.
+    pub async fn leading(mut self) -> Instance {
+        self.postgres.create(&primary(1)).await.unwrap_or_else(|error| panic!("{error}"));
+        self.start().await;
+        self.sql().await.ensure_roles().await.unwrap_or_else(|error| panic!("{error}"));
+        self
     }
 
     /// How that replica reaches this instance.

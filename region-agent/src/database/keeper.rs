@@ -21,6 +21,7 @@ use wire::tls::Credentials;
 use super::anew::Anew;
 use super::branches::Branches;
 use super::controllers::Controllers;
+use super::following::Following;
 use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
 use super::promises::Promises;
@@ -41,8 +42,6 @@ const CALM: Duration = Duration::from_millis(200);
 /// After something failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const GUARD_WITHIN: Duration = Duration::from_secs(5);
-/// A replica that does not stream though its primary is there has parted from it, or lacks some log.
-const PARTED_AFTER: Duration = Duration::from_secs(4);
 /// An heir says that it is ready so many times in a lease.
 const READY_AGAIN: u32 = 4;
 const READY_KEPT: usize = 4;
@@ -65,15 +64,13 @@ pub(super) struct Keeper {
     ready: Vec<Ready>,
     pub(super) rested: Option<Rested>,
     level: Option<Instant>,
-    not_streaming_since: Option<Instant>,
     told: Option<(InstanceReport, Instant)>,
     problem: Option<String>,
     /// While it is primary.
     prober: Option<Prober>,
     /// Since when it was granted the lease, and only failed to begin.
     cannot_begin: Option<(Epoch, Instant)>,
-    /// A rewind cannot help any more.
-    pub(super) must_clone: bool,
+    pub(super) following: Following,
     pub(super) anew: Anew,
     pub(super) released: Released,
     pub(super) branches: Branches,
@@ -118,12 +115,11 @@ impl Keeper {
             ready: Vec::new(),
             rested: None,
             level: None,
-            not_streaming_since: None,
             told: None,
             problem: None,
             prober: None,
             cannot_begin: None,
-            must_clone: false,
+            following: Following::default(),
             anew,
             released,
             branches,
@@ -262,8 +258,10 @@ impl Keeper {
         }
         (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, &look).await?;
         self.note(goal, &look);
+        look.seen.parted = self.following.parted;
+        look.seen.suspect = self.following.is_suspect(&look.seen.process);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
-        if let (Action::Rewind { of }, true) = (&next, self.must_clone) {
+        if let (Action::Rewind { of }, true) = (&next, self.following.must_copy) {
             next = Action::Clone { of: of.clone() };
         }
         if self.anew.is_wished(goal.reinit).await {
@@ -375,6 +373,7 @@ impl Keeper {
     }
 
     fn note(&mut self, goal: &DatabaseGoal, look: &Look) {
+        self.following.note(goal, look);
         if look.seen.process == Process::None {
             self.memory.follows = None;
         }
@@ -387,24 +386,6 @@ impl Keeper {
             Some(silent) if is_level => self.level = Instant::now().checked_sub(silent),
             _ => {}
         }
-        let should_stream = matches!(goal.role, DatabaseRole::Replica { .. });
-        if !should_stream || !observed.in_recovery || see::is_streaming(observed) {
-            self.not_streaming_since = None;
-            self.memory.diverged = false;
-            self.must_clone &= !see::is_streaming(observed);
-        } else {
-            let since = *self.not_streaming_since.get_or_insert_with(Instant::now);
-            let _ = since;
-        }
-    }
-
-    /// Whether a replica that does not stream has waited long enough to be looked into.
-    pub(super) fn seems_parted(&self) -> bool {
-        self.not_streaming_since.is_some_and(|since| since.elapsed() > PARTED_AFTER)
-    }
-
-    pub(super) fn forget_parting(&mut self) {
-        self.not_streaming_since = None;
     }
 
     fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
@@ -429,7 +410,9 @@ impl Keeper {
             rested: self.rested,
             level: self.level,
             branch: self.branch,
-            problem: look.problem.clone().or_else(|| self.problem.clone()),
+            problem: (look.problem.as_ref().or(self.problem.as_ref()))
+                .or(self.following.problem.as_ref())
+                .cloned(),
         };
         let mut report = report::report(&facts);
         let was = self.told.as_ref().map(|(told, _)| told.role);

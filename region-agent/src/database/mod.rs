@@ -5,6 +5,7 @@ mod anew;
 mod branches;
 mod controllers;
 mod durable;
+mod following;
 mod health;
 mod keeper;
 mod lease;

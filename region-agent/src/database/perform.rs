@@ -9,6 +9,7 @@ use decision::goal::DatabaseGoal;
 use decision::name::RegionName;
 use failover::postgres::{Postgres, PostgresError, Rewound, Role, slot_name};
 
+use super::following::last_words;
 use super::keeper::Keeper;
 use super::report::Rested;
 use super::see::{self, Look};
@@ -62,6 +63,12 @@ impl Keeper {
             }
             Action::Rewind { of } => self.rewind(goal, postgres, of).await,
             Action::Clone { of } => self.clone_from(goal, postgres, of).await,
+            Action::LookInto { of } => {
+                let found = self.look_into(goal, postgres, look, of).await;
+                tracing::warn!(?found, %of, "it does not come to follow its primary");
+                self.following.was_looked_into(found);
+                Ok(())
+            }
             Action::Release { clean, why } => {
                 let last_known = look.observed.as_ref().and_then(see::position);
                 let (clean, why) = (*clean, why.clone());
@@ -132,6 +139,13 @@ impl Keeper {
         postgres: &Postgres,
         of: Option<&RegionName>,
     ) -> Result<(), String> {
+        if self.following.may_start_in().is_some() {
+            let log = self.log_file.display();
+            let words = last_words(&self.log_file).await;
+            return Err(format!(
+                "postgres ended before it answered; it is started again soon; {log} ends: {words}"
+            ));
+        }
         if of.is_some() {
             self.branches.mark(postgres, goal.epoch).await?;
         }
@@ -139,6 +153,7 @@ impl Keeper {
         let start = self.start(postgres, GuardRole::Replica);
         let pid = guard.start(start).await.map_err(|error| error.to_string())?;
         self.memory.follows = Some(of.cloned());
+        self.following.is_started();
         tracing::info!(pid, of = of.map(RegionName::as_str), "postgres started as replica");
         Ok(())
     }
@@ -185,18 +200,19 @@ impl Keeper {
             return Err(say(error));
         }
         self.memory.follows = Some(of.cloned());
-        self.forget_parting();
         Ok(())
     }
 
     async fn stop(&mut self, guard: &Guard) -> Result<(), String> {
         self.connection.drop();
+        self.following.is_stopped();
         guard.stop(StopMode::Fast).await.map_err(|error| error.to_string())?;
         self.wait_gone(guard, STOP_WITHIN).await
     }
 
     async fn kill(&mut self, guard: &Guard) -> Result<(), String> {
         self.connection.drop();
+        self.following.is_stopped();
         let fenced = guard.kill(GONE_WITHIN).await.map_err(|error| error.to_string())?;
         if let Some(fenced) = fenced {
             tracing::warn!(gone_us = fenced.gone_us, killed = fenced.killed, "every process of it is gone");
@@ -225,24 +241,37 @@ impl Keeper {
         postgres: &Postgres,
         of: &RegionName,
     ) -> Result<(), String> {
-        self.forget_parting();
         match postgres.rewind_from(&self.replica_of(goal, Some(of))).await {
-            Ok(Rewound::NotNeeded | Rewound::StartFirst) => Ok(()),
+            Ok(Rewound::StartFirst) if self.following.parted => {
+                tracing::warn!("it does not start, and cannot be rewound: it is copied anew");
+                self.following.must_copy = true;
+                Ok(())
+            }
+            Ok(Rewound::NotNeeded | Rewound::StartFirst) => {
+                self.following.begins_anew();
+                Ok(())
+            }
             Ok(Rewound::Done(diverged)) => {
                 tracing::warn!(?diverged, "rewound; what only this instance had is kept aside");
+                self.following.begins_anew();
                 self.branches.is_copy(goal).await
             }
             Ok(Rewound::Impossible { reason, saved }) => {
                 tracing::warn!(reason, ?saved, "cannot be rewound: it is copied anew");
-                self.must_clone = true;
+                self.following.must_copy = true;
                 Ok(())
             }
             Err(error) if error.class() == failover::postgres::Class::Reclone => {
                 tracing::warn!(%error, "cannot be rewound: it is copied anew");
-                self.must_clone = true;
+                self.following.must_copy = true;
                 Ok(())
             }
-            Err(error) => Err(say(error)),
+            Err(error) => {
+                if matches!(error, PostgresError::TooManyConnections { .. }) {
+                    self.following.is_refused();
+                }
+                Err(say(error))
+            }
         }
     }
 
@@ -264,8 +293,7 @@ impl Keeper {
             .map_err(say)?;
         tracing::info!(aside = ?cloned.aside, "copied");
         self.branches.is_copy(goal).await?;
-        self.must_clone = false;
-        self.forget_parting();
+        self.following.begins_anew();
         self.anew.is_done(goal.reinit).await
     }
 
@@ -292,21 +320,13 @@ impl Keeper {
         Ok(())
     }
 
-    /// What a primary owes its replicas, and what a replica does when its primary does not answer.
+    /// What a primary owes its replicas.
     pub(super) async fn tend(
         &mut self,
         goal: &DatabaseGoal,
         postgres: &Postgres,
         look: &Look,
     ) -> Result<(), String> {
-        if let Process::Replica { of: Some(of), streaming: false, .. } = &look.seen.process
-            && self.seems_parted()
-            && self.reaches(goal, of).await
-        {
-            tracing::warn!(%of, "it does not follow though its primary is there: looking into it");
-            self.memory.diverged = true;
-            return Ok(());
-        }
         if self.tended.is_some_and(|tended| tended.elapsed() < TEND_EVERY) {
             return Ok(());
         }
@@ -342,10 +362,28 @@ impl Keeper {
         Ok(())
     }
 
-    async fn reaches(&self, goal: &DatabaseGoal, of: &RegionName) -> bool {
-        let Some(instance) = goal.wished.instances.get(of) else { return false };
+    /// Why it can never follow as it is, if that is so.
+    async fn look_into(
+        &self,
+        goal: &DatabaseGoal,
+        postgres: &Postgres,
+        look: &Look,
+        of: &RegionName,
+    ) -> Result<Option<String>, String> {
+        let instance = goal.wished.instances.get(of).ok_or("it is not configured any more")?;
         let address = format!("{}:{}", instance.host, instance.port);
-        let connect = self.host.network.connect(&address);
-        matches!(tokio::time::timeout(REACH_WITHIN, connect).await, Ok(Ok(_)))
+        let connected = tokio::time::timeout(REACH_WITHIN, self.host.network.connect(&address)).await;
+        connected
+            .map_err(|_| format!("{address} does not answer"))?
+            .map_err(|error| format!("{address}: {error}"))?;
+        let has = look.observed.as_ref().and_then(see::position).map(|position| position.lsn);
+        match postgres.cannot_follow(&self.replica_of(goal, Some(of)), has).await.map_err(say)? {
+            Some(why) => Ok(Some(why)),
+            None => Err(format!(
+                "nothing is known against it; {} ends: {}",
+                self.log_file.display(),
+                last_words(&self.log_file).await
+            )),
+        }
     }
 }

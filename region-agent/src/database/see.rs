@@ -38,7 +38,7 @@ impl Connection {
     }
 }
 
-/// One look; whose log it holds is not looked at.
+/// One look; whose log it holds, and whether it follows, is not looked at.
 pub(super) struct Look {
     pub(super) seen: Seen,
     pub(super) observed: Option<Observed>,
@@ -51,8 +51,6 @@ pub(super) struct Look {
 pub(super) struct Memory {
     /// Whom the running server was last told to follow; the outer `None`: this process never told it.
     pub(super) follows: Option<Option<RegionName>>,
-    /// Its history and that of its primary have parted.
-    pub(super) diverged: bool,
 }
 
 pub(super) async fn look(
@@ -79,6 +77,8 @@ pub(super) async fn look(
         kin: Kinship::default(),
         was_told: memory.follows.is_some(),
         released,
+        parted: false,
+        suspect: false,
     };
     Look { seen, observed: found.observed, problem: found.problem }
 }
@@ -126,7 +126,6 @@ fn process(observed: &Observed, memory: &Memory) -> Process {
         of: memory.follows.clone().flatten(),
         position: position(observed),
         streaming: is_streaming(observed),
-        diverged: memory.diverged,
     }
 }
 

@@ -168,6 +168,9 @@ grant execute on function pg_read_binary_file(text, bigint, bigint, boolean) to 
             // So that a rewind need not wait for the first checkpoint after a promotion.
             sql.push_str(&format!("\ngrant pg_checkpoint to {role};"));
         }
+        if self.postgres.version() >= 16 {
+            sql.push_str(&format!("\ngrant pg_use_reserved_connections to {role};"));
+        }
         self.value("making the role for replication", &sql).await.map(drop)
     }
 
