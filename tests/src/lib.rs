@@ -1,5 +1,6 @@
 //! A cluster of real processes, as `failover up` starts it, for scenarios that read like stories.
 
+pub mod database;
 pub mod inside;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ pub struct Cluster {
     pub ready: Value,
     /// The command line of each region's parts.
     commands: BTreeMap<(String, String), Vec<String>>,
+    /// Where each region's database lies.
+    data_folders: BTreeMap<String, PathBuf>,
     restarted: Vec<Child>,
 }
 
@@ -44,10 +47,20 @@ impl Cluster {
             profile: profile.to_owned(),
             ready: Value::Null,
             commands: BTreeMap::new(),
+            data_folders: BTreeMap::new(),
             restarted: Vec::new(),
         };
         cluster.start(config)?;
         Ok(cluster)
+    }
+
+    /// With the sample's configuration, in which one text is another.
+    pub fn up_with_changed(profile: &str, from: &str, to: &str) -> anyhow::Result<Cluster> {
+        let sample = std::fs::read_to_string(root().join("regions.yml"))?;
+        ensure!(sample.contains(from), "regions.yml has no {from:?}");
+        let changed = tempfile::NamedTempFile::with_suffix(".yml")?;
+        std::fs::write(changed.path(), sample.replacen(from, to, 1))?;
+        Cluster::up_with(profile, changed.path())
     }
 
     /// Starts it, or starts it again on the same data.
@@ -71,6 +84,10 @@ impl Cluster {
                 let line = String::from_utf8(line).context("a command line is UTF-8")?;
                 let args = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
                 self.commands.insert((region.clone(), part.to_owned()), args);
+            }
+            if let Some(pid) = self.part(&region, "postgres")["pid"].as_i64() {
+                let folder = std::fs::read_link(format!("/proc/{pid}/cwd"))?;
+                self.data_folders.insert(region, folder);
             }
         }
         Ok(())

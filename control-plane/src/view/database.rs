@@ -42,7 +42,6 @@ pub(super) fn status(state: &State, service: &ServiceName, placement: &Placement
 fn instance(state: &State, held: &Ownership, region: &RegionName, wished: &Instance) -> InstanceStatus {
     let told = held.instances.get(region);
     let position = told.and_then(|told| told.position);
-    let furthest = held.furthest();
     let silent = |told: &InstanceReport| match told.role {
         InstanceRole::Primary { .. } | InstanceRole::Absent => None,
         _ => u64::try_from(told.silent.as_millis()).ok(),
@@ -54,7 +53,7 @@ fn instance(state: &State, held: &Ownership, region: &RegionName, wished: &Insta
         role: told.map(|told| told.role),
         timeline: position.map(|position| position.timeline),
         position: position.map(|position| position.lsn),
-        lag_bytes: furthest.zip(position).map(|(furthest, position)| furthest.lsn.ahead_of(position.lsn)),
+        lag_bytes: told.and_then(|told| lag_bytes(held, told)),
         silent_ms: told.and_then(silent),
         settled: held.settled(region).is_some(),
         system: told.and_then(|told| told.system.clone()),
@@ -62,6 +61,16 @@ fn instance(state: &State, held: &Ownership, region: &RegionName, wished: &Insta
         priority: wished.priority,
         nofailover: wished.nofailover,
     }
+}
+
+/// Each tells of itself at its own time: so of one that streams, what it heard counts.
+fn lag_bytes(held: &Ownership, told: &InstanceReport) -> Option<u64> {
+    let ahead = match told.role {
+        InstanceRole::Primary { .. } => None,
+        InstanceRole::Replica { streaming: true } if told.upstream.is_some() => told.upstream,
+        _ => held.furthest(),
+    };
+    ahead.zip(told.position).map(|(ahead, position)| ahead.lsn.ahead_of(position.lsn))
 }
 
 fn connect(instances: &[(&RegionName, &Instance)], names: Vec<wire::api::NameStatus>) -> Connect {

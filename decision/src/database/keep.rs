@@ -189,11 +189,12 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
         (Process::None, Files::Present { standby: true, .. }) => Action::StartReplica { of: None },
         (Process::None, Files::Present { standby: false, .. }) => Action::StartPrimary,
         (Process::None, Files::Foreign { .. } | Files::Unseen) => Action::Wait("for its data folder"),
-        (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
-        (Process::Primary, _) => match &seen.dead {
-            Some(why) => release(None, why),
-            None => Action::Rest,
+        // One that hangs answers nothing, as one that starts.
+        (Process::Starting | Process::Primary, _) => match (&seen.dead, &seen.process) {
+            (Some(why), _) => release(None, why),
+            (None, Process::Starting) => Action::Wait("for it to start"),
+            (None, _) => Action::Rest,
         },
         (Process::Replica { position, .. }, _) => match at_least {
             // S3: a planned move hands over everything.
@@ -382,6 +383,15 @@ mod tests {
         assert_eq!(go(&primary(None), &ended(7, false)), release);
         assert_eq!(go(&primary(None), &ended(7, true)), Action::StartPrimary);
         assert_eq!(go(&primary(None), &ended(6, false)), Action::StartPrimary, "that was another time");
+    }
+
+    #[test]
+    fn one_that_hangs_gives_back() {
+        for process in [Process::Primary, Process::Starting] {
+            let dead = Some("it has not written for 5 s".into());
+            let hangs = Seen { dead, ..seen(present(false), process) };
+            assert_eq!(go(&primary(None), &hangs), release(None, "it has not written for 5 s"));
+        }
     }
 
     #[test]

@@ -334,6 +334,11 @@ impl Keeper {
         Ok(guard)
     }
 
+    /// Reads secrets anew, too.
+    pub(super) fn reopen(&mut self) {
+        self.postgres = None;
+    }
+
     async fn postgres(&mut self, goal: &DatabaseGoal) -> Result<Postgres, String> {
         if let Some((wished, postgres)) = &self.postgres
             && *wished == goal.wished

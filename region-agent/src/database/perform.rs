@@ -67,6 +67,8 @@ impl Keeper {
                 let found = self.look_into(goal, postgres, look, of).await;
                 tracing::warn!(?found, %of, "it does not come to follow its primary");
                 self.following.was_looked_into(found);
+                // A password may be another by now.
+                self.reopen();
                 Ok(())
             }
             Action::Release { clean, why } => {

@@ -61,7 +61,8 @@ pub struct InstanceStatus {
     pub role: Option<InstanceRole>,
     pub timeline: Option<u32>,
     pub position: Option<Lsn>,
-    /// Behind the furthest that anybody told of. Positions are told every few seconds.
+    /// Behind where a replica that streams last heard its primary to be; of another, behind the furthest that
+    /// anybody told of; none of a primary. Told every few seconds.
     pub lag_bytes: Option<u64>,
     /// How long it had not been level with its primary when it told of itself; none of a primary.
     pub silent_ms: Option<u64>,

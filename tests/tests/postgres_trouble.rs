@@ -1,0 +1,138 @@
+//! What goes wrong around a database, with real servers and `failover up`: each ends in a state that is
+//! told, with what to do about it; nobody else writes, and nothing that was acknowledged is lost.
+
+use std::net::TcpListener;
+
+use nix::sys::signal::Signal;
+use tests::database::{Writer, psql};
+use tests::{Cluster, eventually, root};
+
+fn up() -> anyhow::Result<(Cluster, Writer)> {
+    let cluster = Cluster::up_with("balanced", &root().join("regions.yml"))?;
+    cluster.all_is_well()?;
+    let writer = Writer::start(&cluster)?;
+    Ok((cluster, writer))
+}
+
+fn says(cluster: &Cluster, region: &str, words: &str) -> anyhow::Result<()> {
+    eventually(&format!("{region} says {words:?}"), || Ok(cluster.problem(region)?.contains(words)))
+}
+
+#[test]
+fn postgres_its_port_is_taken() -> anyhow::Result<()> {
+    let (cluster, writer) = up()?;
+    // A replica's: it waits, and says why.
+    let address = ("127.0.0.1", cluster.postgres_port("eu-west-1"));
+    cluster.kill_postgres("eu-west-1")?;
+    let mut taken = None;
+    eventually("the port is taken", || {
+        taken = Some(TcpListener::bind(address)?);
+        Ok(true)
+    })?;
+    says(&cluster, "eu-west-1", "Address already in use")?;
+    writer.goes_on()?;
+    drop(taken);
+    cluster.all_is_well()?;
+
+    // The writer's: another takes over.
+    let address = ("127.0.0.1", cluster.postgres_port("us-east-1"));
+    cluster.kill_postgres("us-east-1")?;
+    let mut taken = None;
+    eventually("the port is taken, or it was too late", || {
+        taken = TcpListener::bind(address).ok();
+        Ok(taken.is_some() || cluster.writer()? != "us-east-1")
+    })?;
+    eventually("another writes", || Ok(cluster.writer()? != "us-east-1"))?;
+    drop(taken);
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
+
+#[test]
+fn postgres_a_replica_is_refused_until_its_password_is_right() -> anyhow::Result<()> {
+    let (cluster, writer) = up()?;
+    let role = psql(&cluster.superuser("us-east-1")?, "select usename from pg_stat_replication limit 1")?;
+    let secret = psql(
+        &cluster.superuser("us-east-1")?,
+        &format!("select rolpassword from pg_authid where rolname = '{role}'"),
+    )?;
+    psql(&cluster.superuser("us-east-1")?, &format!("alter role {role} password 'another'"))?;
+    cluster.kill_postgres("eu-west-1")?;
+    says(&cluster, "eu-west-1", "password")?;
+    writer.goes_on()?;
+    psql(&cluster.superuser("us-east-1")?, &format!("alter role {role} password '{secret}'"))?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
+
+#[test]
+fn postgres_somebody_promotes_a_replica_by_hand() -> anyhow::Result<()> {
+    let (cluster, writer) = up()?;
+    let epoch = cluster.epoch()?;
+    psql(&cluster.superuser("eu-west-1")?, "select pg_promote()").ok();
+    // S1: nobody writes there without a lease. It is made a replica again.
+    eventually("it is ended", || {
+        Ok(psql(&cluster.dsn("eu-west-1"), "select pg_is_in_recovery()").is_ok_and(|is| is == "t"))
+    })?;
+    cluster.all_is_well()?;
+    assert_eq!((cluster.writer()?, cluster.epoch()?), ("us-east-1".into(), epoch), "nobody else noticed");
+    writer.lost_nothing(&cluster)
+}
+
+#[test]
+fn postgres_a_data_folder_of_another_database_is_left_alone() -> anyhow::Result<()> {
+    let (mut cluster, writer) = up()?;
+    let region = "ap-southeast-1";
+    let folder = cluster.data_folder(region)?;
+    let aside = folder.with_extension("mine");
+    cluster.stop_instance(region)?;
+    std::fs::rename(&folder, &aside)?;
+    cluster.initdb(&folder)?;
+    let system = std::fs::read(folder.join("global/pg_control"))?;
+    cluster.restart(region, "agent")?;
+    says(&cluster, region, "another database")?;
+    assert_eq!(std::fs::read(folder.join("global/pg_control"))?, system, "it was touched");
+    writer.goes_on()?;
+    std::fs::rename(&folder, folder.with_extension("theirs"))?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
+
+#[test]
+fn postgres_a_replica_that_was_away_too_long_is_copied_anew() -> anyhow::Result<()> {
+    let settings =
+        "settings: {max_slot_wal_keep_size: 32MB, wal_keep_size: 0, max_wal_size: 32MB, min_wal_size: 32MB}";
+    let mut cluster =
+        Cluster::up_with_changed("balanced", "mode: sync", &format!("mode: sync\n      {settings}"))?;
+    cluster.all_is_well()?;
+    let writer = Writer::start(&cluster)?;
+    let region = "ap-southeast-1";
+    let superuser = cluster.superuser("us-east-1")?;
+    cluster.stop_instance(region)?;
+    let next = psql(&superuser, "select pg_walfile_name(pg_current_wal_lsn())")?;
+    eventually("what it needs next is gone", || {
+        psql(&superuser, "create table if not exists filler (v text)")?;
+        psql(&superuser, "insert into filler select repeat('x', 1000) from generate_series(1, 20000)")?;
+        psql(&superuser, "select pg_switch_wal()")?;
+        psql(&superuser, "checkpoint")?;
+        let oldest = psql(&superuser, "select min(name) from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'")?;
+        Ok(oldest > next)
+    })?;
+    cluster.restart(region, "agent")?;
+    let copies = || -> anyhow::Result<usize> {
+        let beside = std::fs::read_dir(cluster.data_folder(region)?.parent().expect("it is not the root"))?;
+        Ok(beside.flatten().filter(|e| e.file_name().to_string_lossy().contains(".regent-old-")).count())
+    };
+    eventually("it is copied, and what was there is kept", || Ok(copies()? == 1))?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
+
+#[test]
+fn postgres_the_writers_processes_are_frozen() -> anyhow::Result<()> {
+    let (cluster, writer) = up()?;
+    cluster.signal_postgres("us-east-1", Signal::SIGSTOP)?;
+    eventually("another writes", || Ok(cluster.writer()? != "us-east-1"))?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
