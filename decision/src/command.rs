@@ -94,6 +94,9 @@ pub enum Command {
         /// What it acknowledged at most, when it was shut down in order.
         clean: Option<Position>,
         last_known: Option<Position>,
+        /// It never took a write under this lease.
+        #[serde(default)]
+        unwritten: bool,
         why: String,
     },
     /// The leader last heard of the holder at `heard`, and the lease has surely expired since.

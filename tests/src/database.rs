@@ -122,8 +122,7 @@ impl Cluster {
     /// Another database, of nobody's, where one was.
     pub fn initdb(&self, folder: &Path) -> anyhow::Result<()> {
         let parent = std::fs::metadata(folder.parent().context("it is not the root")?)?;
-        let postgres = std::fs::read_link(format!("/proc/{}/exe", self.postmaster(&self.writer()?)?))?;
-        let mut command = Command::new(postgres.with_file_name("initdb"));
+        let mut command = Command::new(programs()?.join("initdb"));
         command.arg("-D").arg(folder).args(["-U", "postgres", "-N"]).current_dir("/");
         if nix::unistd::geteuid().is_root() {
             command.gid(parent.gid()).uid(parent.uid());
@@ -154,6 +153,16 @@ impl Cluster {
             Ok(psql(&self.dsn(&writer), "select not pg_is_in_recovery()")? == "t")
         })
     }
+}
+
+/// Where PostgreSQL's own programs are.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    let installed =
+        std::fs::read_dir("/usr/lib/postgresql").context("the packages of Debian are installed")?;
+    let mut found: Vec<PathBuf> = installed.flatten().map(|version| version.path().join("bin")).collect();
+    found.retain(|bin| bin.join("initdb").exists());
+    found.sort();
+    found.pop().context("PostgreSQL's server is installed")
 }
 
 pub fn psql(dsn: &str, sql: &str) -> anyhow::Result<String> {

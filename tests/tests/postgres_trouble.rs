@@ -1,8 +1,13 @@
 //! What goes wrong around a database, with real servers and `failover up`: each ends in a state that is
 //! told, with what to do about it; nobody else writes, and nothing that was acknowledged is lost.
 
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use anyhow::ensure;
 use nix::sys::signal::Signal;
 use tests::database::{Writer, psql};
 use tests::{Cluster, eventually, root};
@@ -119,13 +124,130 @@ fn postgres_a_replica_that_was_away_too_long_is_copied_anew() -> anyhow::Result<
         Ok(oldest > next)
     })?;
     cluster.restart(region, "agent")?;
-    let copies = || -> anyhow::Result<usize> {
-        let beside = std::fs::read_dir(cluster.data_folder(region)?.parent().expect("it is not the root"))?;
-        Ok(beside.flatten().filter(|e| e.file_name().to_string_lossy().contains(".regent-old-")).count())
-    };
-    eventually("it is copied, and what was there is kept", || Ok(copies()? == 1))?;
+    eventually("it is copied, and what was there is kept", || Ok(copies(&cluster, region)? == 1))?;
     cluster.all_is_well()?;
     writer.lost_nothing(&cluster)
+}
+
+/// How often the instance there was copied over one that was there.
+fn copies(cluster: &Cluster, region: &str) -> anyhow::Result<usize> {
+    let beside = std::fs::read_dir(cluster.data_folder(region)?.parent().expect("it is not the root"))?;
+    Ok(beside.flatten().filter(|e| e.file_name().to_string_lossy().contains(".regent-old-")).count())
+}
+
+#[test]
+fn postgres_an_old_primary_that_cannot_be_rewound_is_copied_anew() -> anyhow::Result<()> {
+    let programs = tempfile::tempdir()?;
+    std::fs::set_permissions(programs.path(), std::fs::Permissions::from_mode(0o755))?;
+    let installed = tests::database::programs()?;
+    for program in std::fs::read_dir(&installed)?.flatten() {
+        let beside = programs.path().join(program.file_name());
+        match program.file_name() == "pg_rewind" {
+            true => {
+                std::fs::write(&beside, "#!/bin/sh\necho 'pg_rewind: error: planted' >&2\nexit 1\n")?;
+                std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755))?;
+            }
+            false => std::os::unix::fs::symlink(program.path(), &beside)?,
+        }
+    }
+    let host = "host: 127.0.1.1\n";
+    let with_programs = format!("{host}          bin_dir: {}\n", programs.path().display());
+    let cluster = Cluster::up_with_changed("balanced", host, &with_programs)?;
+    cluster.all_is_well()?;
+    let writer = Writer::start(&cluster)?;
+    writer.goes_on()?;
+    cluster.kill_postgres("us-east-1")?;
+    eventually("it is copied, and what was there is kept", || Ok(copies(&cluster, "us-east-1")? == 1))?;
+    cluster.all_is_well()?;
+    assert_ne!(cluster.writer()?, "us-east-1");
+    writer.lost_nothing(&cluster)
+}
+
+/// A command for the end of a log, which PostgreSQL runs before a promotion, hangs where `hang` lies beside
+/// the data folder.
+#[test]
+fn postgres_a_promotion_hangs_and_another_is_promoted() -> anyhow::Result<()> {
+    let hang = "settings: {restore_command: 'while test -e ../hang; do sleep 0.1; done; false'}";
+    let cluster = Cluster::up_with_changed("balanced", "mode: sync", &format!("mode: sync\n      {hang}"))?;
+    cluster.all_is_well()?;
+    let writer = Writer::start(&cluster)?;
+    writer.goes_on()?;
+    let beside = cluster.data_folder("eu-west-1")?.with_file_name("hang");
+    std::fs::write(&beside, "")?;
+    cluster.kill_postgres("us-east-1")?;
+    eventually("another writes", || Ok(cluster.writer().is_ok_and(|writer| writer != "eu-west-1")))?;
+    writer.goes_on()?;
+    std::fs::remove_file(&beside)?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
+
+#[test]
+fn postgres_the_writers_disk_is_full() -> anyhow::Result<()> {
+    let (mut cluster, writer) = up()?;
+    drop(writer);
+    let folder = cluster.data_folder("us-east-1")?;
+    let parent = folder.parent().expect("it is not the root").to_owned();
+    cluster.down()?;
+    let Some(_disk) = SmallDisk::over(&parent, 300)? else {
+        eprintln!("SKIPPED: a small file system can be mounted by root only");
+        return Ok(());
+    };
+    cluster.start(&root().join("regions.yml"))?;
+    cluster.all_is_well()?;
+    let writer = Writer::start(&cluster)?;
+    writer.goes_on()?;
+    let first = cluster.writer()?;
+    assert_eq!(first, "us-east-1");
+    let filler = parent.join("filler");
+    fill(&filler)?;
+    // Clients may fill what is left; how the server ends up then is up to what came first.
+    let bulk = "create table bulk as select repeat('x', 1000) from generate_series(1, 50000)";
+    let _ = psql(&cluster.everywhere(), bulk);
+    eventually("it is told, or another writes", || {
+        Ok(cluster.problem(&first)?.contains("disk is full")
+            || cluster.writer().is_ok_and(|now| now != first))
+    })?;
+    std::fs::remove_file(&filler)?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}
+
+fn fill(path: &Path) -> anyhow::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    let block = vec![0; 1 << 20];
+    while file.write_all(&block).is_ok() {}
+    Ok(())
+}
+
+/// A file system in memory with what was there; gone when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn over(folder: &Path, mib: u32) -> anyhow::Result<Option<SmallDisk>> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(None);
+        }
+        let aside = folder.with_extension("before");
+        std::fs::rename(folder, &aside)?;
+        std::fs::create_dir(folder)?;
+        let size = format!("size={mib}m,mode=755");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).status()?;
+        if !mounted.success() {
+            return Ok(None);
+        }
+        let disk = SmallDisk(folder.to_owned());
+        let copied = Command::new("cp").arg("-a").arg(aside.join(".")).arg(folder).status()?;
+        ensure!(copied.success(), "cp");
+        Ok(Some(disk))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 #[test]

@@ -73,6 +73,9 @@ pub enum Told {
         /// Shut down in order, here.
         clean: Option<Position>,
         last_known: Option<Position>,
+        /// It never took a write under this lease.
+        #[serde(default)]
+        unwritten: bool,
         why: String,
     },
 }

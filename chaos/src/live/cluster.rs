@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::folder::Folder;
-use super::layout::{DNS_PORT, GRPC_PORT, HTTP_PORT, Layout, RegionLayout, SERVICE_PORT};
+use super::layout::{DNS_PORT, GRPC_PORT, HTTP_PORT, Layout, PEER_PORT, RegionLayout, SERVICE_PORT};
 use super::options::{CLIENT, Options, REGIONS};
 use super::part::Part;
 use super::place::Place;
@@ -196,6 +196,8 @@ fn of_region(
         &folder("agent"),
         "--dns-listen",
         &region.at(DNS_PORT).to_string(),
+        "--peer-listen",
+        &region.at(PEER_PORT).to_string(),
     ]);
     agent.extend(certificate(&prepared.agents[n]));
     Parts {

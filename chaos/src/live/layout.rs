@@ -9,6 +9,8 @@ use crate::net::{Error, Net};
 pub(super) const GRPC_PORT: u16 = 7400;
 pub(super) const HTTP_PORT: u16 = 7401;
 pub(super) const DNS_PORT: u16 = 7408;
+/// Where agents ask each other for promises.
+pub(super) const PEER_PORT: u16 = 7409;
 pub(super) const SERVICE_PORT: u16 = 7419;
 pub(super) const POSTGRES_PORT: u16 = 5432;
 pub(super) const WRITE_PORT: u16 = 6432;

@@ -91,8 +91,8 @@ impl agents_server::Agents for Agents {
         let by = format!("agent/{agent}");
         let command = match told {
             Told::Instance { service, report } => Command::ReportInstance { agent, service, report },
-            Told::Released { service, epoch, clean, last_known, why } => {
-                Command::ReleaseLease { agent, service, epoch, clean, last_known, why }
+            Told::Released { service, epoch, clean, last_known, unwritten, why } => {
+                Command::ReleaseLease { agent, service, epoch, clean, last_known, unwritten, why }
             }
         };
         let outcome = self.controller.submit(command, &by, SUBMIT_WITHIN).await.map_err(unavailable)?;

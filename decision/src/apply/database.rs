@@ -2,7 +2,8 @@ use super::{Applied, Context, KEPT_REASON, kept};
 use crate::command::Refusal;
 use crate::database::branch::Branch;
 use crate::database::{
-    InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, branch, lease,
+    Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, Witnesses, branch,
+    lease,
 };
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -66,6 +67,14 @@ pub(super) fn report(
     Ok(true)
 }
 
+/// How an instance has ended.
+pub(super) struct Ended {
+    pub proof: Proof,
+    /// It never took a write under this lease.
+    pub unwritten: bool,
+    pub why: String,
+}
+
 /// S4: the holder's own agent says that its instance has ended.
 pub(super) fn release(
     state: &mut State,
@@ -73,8 +82,7 @@ pub(super) fn release(
     agent: &AgentId,
     service: &ServiceName,
     epoch: Epoch,
-    proof: Proof,
-    why: String,
+    ended: Ended,
 ) -> Applied {
     check_agent(state, agent, service)?;
     let held = find(state, service)?;
@@ -88,7 +96,31 @@ pub(super) fn release(
             detail: format!("{} does not hold the lease of {service} at epoch {epoch}", agent.region),
         });
     }
-    vacate(state, context, service, proof, why)
+    let has_written = held.is_primary(&agent.region);
+    if ended.unwritten && !has_written {
+        return vacate_again(state, context, service, ended);
+    }
+    vacate(state, context, service, ended.proof, ended.why)
+}
+
+/// S3, S4: what was known of the vacancy before the grant holds on, for nothing was written since.
+fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, ended: Ended) -> Applied {
+    let now = state.now;
+    let held = find(state, service)?;
+    let Some(filled) = held.filled.take().filter(|filled| filled.vacancy.proof != Proof::NeverOwned) else {
+        return vacate(state, context, service, ended.proof, ended.why);
+    };
+    held.before = Some(match held.before.take() {
+        Some(since) => filled.witnesses.or(since),
+        None => filled.witnesses,
+    });
+    let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
+    let vacancy = Vacancy { why, ..filled.vacancy };
+    (held.owner, held.since) = (Owner::Vacant(vacancy.clone()), now);
+    let epoch = held.epoch;
+    let service = service.clone();
+    state.record(context, Event::LeaseEnded { service, epoch, vacancy });
+    Ok(true)
 }
 
 /// S4: the lease has surely expired, by the leader's own time and with all that clocks may drift.
@@ -124,7 +156,7 @@ fn vacate(state: &mut State, context: &Context, service: &ServiceName, proof: Pr
     let now = state.now;
     let held = find(state, service)?;
     let why = kept(why, KEPT_REASON);
-    let vacancy = Vacancy { last: held.holder().cloned(), proof, why };
+    let vacancy = Vacancy { last: held.holder().cloned(), proof, why, since: now };
     (held.owner, held.since) = (Owner::Vacant(vacancy.clone()), now);
     let epoch = held.epoch;
     let service = service.clone();
@@ -217,8 +249,12 @@ pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
 
 pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &RegionName) {
     let now = state.now;
-    let Some(ttl) = state.database(&plan.service).map(|(wished, _)| wished.lease.ttl) else { return };
+    let Some((wished, held)) = state.database(&plan.service) else { return };
+    let witnesses = held.witnesses(wished).into_iter().reduce(Witnesses::or);
+    let ttl = wished.lease.ttl;
     let Ok(held) = find(state, &plan.service) else { return };
+    held.filled =
+        held.vacancy().cloned().zip(witnesses).map(|(vacancy, witnesses)| Filled { vacancy, witnesses });
     (held.longest_ttl, held.before) = (ttl, None);
     held.at_least = match held.vacancy().map(|vacancy| &vacancy.proof) {
         Some(Proof::Released { clean, .. }) => *clean,

@@ -90,9 +90,10 @@ impl State {
             Command::ReportInstance { agent, service, report } => {
                 database::report(self, context, &agent, &service, report)
             }
-            Command::ReleaseLease { agent, service, epoch, clean, last_known, why } => {
+            Command::ReleaseLease { agent, service, epoch, clean, last_known, unwritten, why } => {
                 let proof = Proof::Released { clean, last_known };
-                database::release(self, context, &agent, &service, epoch, proof, why)
+                let ended = database::Ended { proof, unwritten, why };
+                database::release(self, context, &agent, &service, epoch, ended)
             }
             Command::ExpireLease { service, epoch, heard, position } => {
                 database::expire(self, context, &service, epoch, heard, position)

@@ -37,6 +37,9 @@ pub struct Ownership {
     /// was before, nobody knows.
     #[serde(default)]
     pub before: Option<Witnesses>,
+    /// What the last grant was about; none when its holder had it already.
+    #[serde(default)]
+    pub filled: Option<Filled>,
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
@@ -89,6 +92,16 @@ pub struct Vacancy {
     /// How it is known that nobody writes.
     pub proof: Proof,
     pub why: String,
+    /// From when on it is known.
+    pub since: Time,
+}
+
+/// What a grant has filled. It counts again when nothing was written after the grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    pub vacancy: Vacancy,
+    /// Who may have been asked until then.
+    pub witnesses: Witnesses,
 }
 
 /// Why nobody can be writing any more.
@@ -214,6 +227,7 @@ impl Ownership {
             ready: None,
             longest_ttl: Duration::ZERO,
             before: None,
+            filled: None,
             at_least: None,
             system: None,
             history: Vec::new(),

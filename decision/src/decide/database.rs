@@ -357,8 +357,9 @@ fn standing(
     }
     // The last primary has all that it acknowledged, wherever its position stands.
     if vacancy.last.as_ref() == Some(region) {
-        let position =
-            report.position.filter(|_| matches!(report.role, InstanceRole::Stopped { clean: true }));
+        let is_known =
+            matches!(report.role, InstanceRole::Stopped { clean: true } | InstanceRole::Replica { .. });
+        let position = report.position.filter(|_| is_known);
         return Ok((position, None));
     }
     let position = report.position.ok_or("it does not know its position")?;
@@ -442,9 +443,9 @@ pub(super) fn loss(
         Proof::NeverOwned => Duration::ZERO,
         Proof::Released { clean: Some(clean), .. } if clean.lsn <= position.lsn => Duration::ZERO,
         // It had all that was told with the last renewal.
-        Proof::Expired { heard, position: told @ Some(_) } if has(told) => held.since.since(*heard),
+        Proof::Expired { heard, position: told @ Some(_) } if has(told) => vacancy.since.since(*heard),
         // How long it had heard nothing when it told of itself, less what has passed since nobody writes.
-        _ => report.silent.saturating_sub(now.since(held.since)),
+        _ => report.silent.saturating_sub(now.since(vacancy.since)),
     };
     Loss { bytes, time }
 }

@@ -83,7 +83,7 @@ impl World {
         instance.role = InstanceRole::Stopped { clean: false };
         let agent = AgentId::new(region, 1);
         if self.speaking().contains(&agent) {
-            self.release(&key, epoch, None, "postgres was killed by signal 9");
+            self.release(&key, epoch, (None, false), "postgres was killed by signal 9");
         }
     }
 
@@ -158,7 +158,7 @@ impl World {
             DatabaseRole::Primary { at_least, .. } => {
                 let is_new = instance.role != InstanceRole::Primary { epoch: wanted.epoch };
                 if self.stubborn.contains(&agent.region) {
-                    release = Some((None, "it could not be promoted"));
+                    release = Some((None, true, "it could not be promoted"));
                 } else {
                     assert!(
                         at_least.is_none_or(|least| least.lsn <= instance.position.lsn),
@@ -199,11 +199,11 @@ impl World {
                     Some(heir) => {
                         instance.role = InstanceRole::Stopped { clean: true };
                         (heir.position, heir.branch) = (instance.position, instance.branch);
-                        release = Some((Some(instance.position), "it was shut down in order"));
+                        release = Some((Some(instance.position), false, "it was shut down in order"));
                     }
                     None => {
                         instance.role = InstanceRole::Stopped { clean: false };
-                        release = Some((None, "it was told to end"));
+                        release = Some((None, false, "it was told to end"));
                     }
                 }
             }
@@ -231,8 +231,8 @@ impl World {
         };
         let (agent, service) = (agent.clone(), wanted.service.clone());
         self.must(Command::ReportInstance { agent, service, report });
-        if let Some((clean, why)) = release {
-            self.release(&key, wanted.epoch, clean, why);
+        if let Some((clean, unwritten, why)) = release {
+            self.release(&key, wanted.epoch, (clean, unwritten), why);
         }
     }
 
@@ -240,7 +240,7 @@ impl World {
         &mut self,
         (service, region): &(ServiceName, RegionName),
         epoch: Epoch,
-        clean: Option<Position>,
+        (clean, unwritten): (Option<Position>, bool),
         why: &str,
     ) {
         self.must(Command::ReleaseLease {
@@ -249,6 +249,7 @@ impl World {
             epoch,
             clean,
             last_known: None,
+            unwritten,
             why: why.into(),
         });
     }

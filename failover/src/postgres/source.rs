@@ -1,8 +1,6 @@
 //! What a primary in another region says of itself: asked by `psql`, which speaks the replication
 //! protocol and every kind of TLS that libpq does.
 
-use decision::lsn::Lsn;
-
 use super::config::{self, Upstream};
 use super::error::{Class, PostgresError};
 use super::history::{self, Left};
@@ -13,7 +11,6 @@ use super::{Postgres, durable};
 pub(super) struct Source {
     pub system_identifier: u64,
     pub timeline: u32,
-    pub position: Lsn,
 }
 
 /// SQL by a walsender: clients cannot take its place.
@@ -36,16 +33,19 @@ impl Postgres {
         .await
     }
 
+    /// A primary, or an error: whoever followed another would have what that one has not, or lose it with it.
     pub(super) async fn identify(&self, upstream: &Upstream) -> Result<Source, PostgresError> {
-        let reply = self.ask(upstream, "replication=true", "IDENTIFY_SYSTEM").await?;
-        let mut fields = reply.trim().split('|');
-        let mut next = || fields.next().unwrap_or_default();
-        match (next().parse(), next().parse(), next().parse()) {
-            (Ok(system_identifier), Ok(timeline), Ok(position)) => {
-                Ok(Source { system_identifier, timeline, position })
-            }
-            _ => Err(not_understood(upstream, "IDENTIFY_SYSTEM", &reply)),
+        let sql = "select s.system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+  from pg_control_system() as s where not pg_is_in_recovery()";
+        let reply = self.ask(upstream, SQL, sql).await?;
+        if reply.trim().is_empty() {
+            return Err(PostgresError::NotYet { what: format!("{} is not a primary", upstream.server()) });
         }
+        let identified = reply.trim().split_once('|').and_then(|(system, timeline)| {
+            let system_identifier = system.parse::<i64>().ok()?.cast_unsigned();
+            Some(Source { system_identifier, timeline: timeline.parse().ok()? })
+        });
+        identified.ok_or_else(|| not_understood(upstream, "what it is", &reply))
     }
 
     /// The ancestors of the primary's timeline.

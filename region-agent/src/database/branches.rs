@@ -68,6 +68,13 @@ impl Branches {
         Ok((own, branch::kinship(own, &goal.history, goal.history_is_whole)))
     }
 
+    /// Of its newest timeline, looked up afresh.
+    pub(super) async fn newest(&mut self, postgres: &Postgres) -> Result<Option<Branch>, String> {
+        let timeline = postgres.newest_timeline().await.map_err(|error| error.to_string())?;
+        let marks = self.marks().await?;
+        Ok(timeline.and_then(|timeline| branch::newest(marks, timeline)))
+    }
+
     /// Before it takes in, or writes, what another epoch has begun.
     pub(super) async fn mark(&mut self, postgres: &Postgres, epoch: Epoch) -> Result<(), String> {
         let timeline = postgres.newest_timeline().await.map_err(|error| error.to_string())?;

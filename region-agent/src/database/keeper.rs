@@ -45,7 +45,7 @@ const GUARD_WITHIN: Duration = Duration::from_secs(5);
 /// An heir says that it is ready so many times in a lease.
 const READY_AGAIN: u32 = 4;
 const READY_KEPT: usize = 4;
-const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Keeper {
     pub(super) service: ServiceName,
@@ -196,7 +196,7 @@ impl Keeper {
             return;
         }
         let why = format!("it could not become the primary: {why}");
-        let release = Release { epoch: goal.epoch, clean: None, last_known: None, why };
+        let release = Release { epoch: goal.epoch, clean: None, last_known: None, unwritten: false, why };
         let given_back = async {
             let (guard, postgres) = (self.guard().await?, self.postgres(goal).await?);
             self.give_back(&guard, &postgres, release).await
@@ -269,6 +269,8 @@ impl Keeper {
         }
         if next == Action::Settled {
             self.settle(goal, &postgres, &look).await?;
+            // What hindered it in another role counts no more.
+            self.problem = None;
         }
         self.tell(goal, &look, &next);
         // A primary that runs before its lease was renewed by this process is armed already; without a
@@ -417,7 +419,8 @@ impl Keeper {
             branch: self.branch,
             problem: (look.problem.as_ref().or(self.problem.as_ref()))
                 .or(self.following.problem.as_ref())
-                .cloned(),
+                .cloned()
+                .or_else(|| report::without_failsafe(goal)),
         };
         let mut report = report::report(&facts);
         let was = self.told.as_ref().map(|(told, _)| told.role);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use decision::database::keep::{Action, Files, Process};
 use decision::goal::DatabaseGoal;
 use decision::name::RegionName;
-use failover::postgres::{Postgres, PostgresError, Rewound, Role, slot_name};
+use decision::plan::Epoch;
+use failover::postgres::{Postgres, PostgresError, Rewound, Role, Sql, slot_name};
 
 use super::following::last_words;
 use super::keeper::Keeper;
@@ -20,7 +21,8 @@ use crate::guard::protocol::{Role as GuardRole, Start, StopMode};
 
 const APPLY_WITHIN: Duration = Duration::from_secs(5);
 const CHECKPOINT_WITHIN: Duration = Duration::from_secs(20);
-const PROMOTE_WITHIN: Duration = Duration::from_secs(60);
+/// A promotion first replays what is there, which may be much.
+const REPLAYS_WITHIN: Duration = Duration::from_secs(5);
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
@@ -29,6 +31,24 @@ const REACH_WITHIN: Duration = Duration::from_secs(1);
 
 fn say(error: PostgresError) -> String {
     error.to_string()
+}
+
+async fn until_writable(sql: &Sql) -> Result<(), String> {
+    let mut replayed = None;
+    loop {
+        match sql.wait_writable(REPLAYS_WITHIN).await {
+            Err(PostgresError::TimedOut { .. }) => {}
+            done => return done.map_err(say),
+        }
+        let now = sql.observe().await.map_err(say)?.replayed;
+        if now == replayed {
+            return Err(format!(
+                "its promotion hangs: nothing was replayed for {} s",
+                REPLAYS_WITHIN.as_secs()
+            ));
+        }
+        replayed = now;
+    }
 }
 
 impl Keeper {
@@ -74,7 +94,7 @@ impl Keeper {
             Action::Release { clean, why } => {
                 let last_known = look.observed.as_ref().and_then(see::position);
                 let (clean, why) = (*clean, why.clone());
-                let release = Release { epoch: goal.epoch, clean, last_known, why };
+                let release = Release { epoch: goal.epoch, clean, last_known, unwritten: false, why };
                 self.give_back(guard, postgres, release).await
             }
         }
@@ -86,14 +106,24 @@ impl Keeper {
         &mut self,
         guard: &Guard,
         postgres: &Postgres,
-        release: Release,
+        mut release: Release,
     ) -> Result<(), String> {
         self.kill(guard).await?;
         postgres.end_strays().await.map_err(say)?;
+        release.unwritten = release.clean.is_none() && self.is_unwritten(postgres, release.epoch).await;
         self.lease.want(None);
         self.released.note(&release).await?;
         self.teller.release(release);
         Ok(())
+    }
+
+    /// S3: by what lies on the disk, now that nothing of it lives. A promotion first begins a timeline, then
+    /// takes the signal of a standby away, then takes writes.
+    async fn is_unwritten(&mut self, postgres: &Postgres, epoch: Epoch) -> bool {
+        let (files, _) = see::files(postgres).await;
+        let newest = self.branches.newest(postgres).await;
+        matches!(files, Files::Present { standby: true, .. })
+            && matches!(newest, Ok(Some(branch)) if branch.epoch < epoch)
     }
 
     fn desired(&self, goal: &DatabaseGoal, role: Role) -> failover::postgres::Desired {
@@ -175,7 +205,7 @@ impl Keeper {
         let began = Instant::now();
         let sql = self.connection.get(postgres).await.map_err(say)?;
         sql.promote().await.map_err(say)?;
-        sql.wait_writable(PROMOTE_WITHIN).await.map_err(say)?;
+        until_writable(sql).await?;
         tracing::info!(ms = began.elapsed().as_millis() as u64, epoch = %goal.epoch, "promoted");
         self.tended = None;
         // Its epoch, and that it follows nobody, for whoever reads the files.

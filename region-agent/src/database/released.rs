@@ -49,7 +49,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut released = Released::new(folder.path());
         assert_eq!(released.of(Epoch(3)).await, Ok(None));
-        let release = Release { epoch: Epoch(3), clean: None, last_known: None, why: "it died".into() };
+        let why = "it died".into();
+        let release = Release { epoch: Epoch(3), clean: None, last_known: None, unwritten: false, why };
         released.note(&release).await.unwrap();
         for mut again in [released, Released::new(folder.path())] {
             assert_eq!(again.of(Epoch(3)).await, Ok(Some(&release)));

@@ -80,6 +80,17 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
     }
 }
 
+/// A mode that is wished and would do nothing.
+pub(super) fn without_failsafe(goal: &DatabaseGoal) -> Option<String> {
+    let writes = matches!(goal.role, DatabaseRole::Primary { .. });
+    let (mute, _) =
+        goal.peers.iter().find(|(_, at)| at.is_none()).filter(|_| writes && goal.wished.failsafe)?;
+    Some(format!(
+        "failsafe cannot work: agent {mute} has no address to ask for promises (--peer-listen), so without a \
+         majority of controllers this primary ends"
+    ))
+}
+
 pub(super) fn is_heir(goal: &DatabaseGoal) -> bool {
     matches!(goal.role, DatabaseRole::Replica { heir: true, .. })
 }

@@ -152,7 +152,7 @@ pub(super) fn upstream(observed: &Observed) -> (Option<Position>, Option<Duratio
     (position, age.map(Duration::from_millis))
 }
 
-async fn files(postgres: &Postgres) -> (Files, Option<String>) {
+pub(super) async fn files(postgres: &Postgres) -> (Files, Option<String>) {
     match postgres.observe_files(None).await {
         Ok(DataDir::Absent | DataDir::Empty) => (Files::Absent, None),
         Ok(DataDir::Present(found)) => {

@@ -24,6 +24,9 @@ pub(super) struct Release {
     pub(super) epoch: Epoch,
     pub(super) clean: Option<Position>,
     pub(super) last_known: Option<Position>,
+    /// It never took a write under this lease.
+    #[serde(default)]
+    pub(super) unwritten: bool,
     pub(super) why: String,
 }
 
@@ -60,11 +63,12 @@ impl Teller {
     /// Tells whatever is new, for ever.
     pub(super) async fn tell(self: Arc<Self>, service: ServiceName, controllers: Controllers) {
         let report = |report| Told::Instance { service: service.clone(), report };
-        let release = |Release { epoch, clean, last_known, why }| Told::Released {
+        let release = |Release { epoch, clean, last_known, unwritten, why }| Told::Released {
             service: service.clone(),
             epoch,
             clean,
             last_known,
+            unwritten,
             why,
         };
         tokio::join!(

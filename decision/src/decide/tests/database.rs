@@ -178,6 +178,7 @@ fn what_follows_from_the_last_word_is_committed_with_it() {
         epoch: Epoch(epoch),
         clean: None,
         last_known: None,
+        unwritten: false,
         why: "postgres ended".into(),
     };
     let then = decide_told(&world.state, &world.view, world.now, &release);
@@ -216,6 +217,50 @@ fn a_failed_promotion_gives_the_turn_to_the_next() {
     world.kill("us");
     world.run_for(secs(5));
     assert_eq!(world.writers("app"), ["ap"], "{}", world.conclusion("app"));
+}
+
+/// S3: eu never wrote, so that what eu and ap have is all there is; us, which is gone, need not be asked.
+#[test]
+fn a_promotion_that_never_began_leaves_the_vacancy_as_it_was() {
+    let mut world = world(Mode::Sync { acks: 1 });
+    world.stubborn.insert("eu".into());
+    world.kill("us");
+    world.run_for(secs(10));
+    assert_eq!(world.writers("app"), ["ap"], "{}", world.conclusion("app"));
+}
+
+#[test]
+fn only_what_took_no_writes_leaves_the_vacancy_as_it_was() {
+    let unwritten = |world: &mut World| {
+        let held = world.state.databases[&"app".into()].clone();
+        world.must(Command::ReleaseLease {
+            agent: AgentId::new(held.holder().unwrap().clone(), 1),
+            service: "app".into(),
+            epoch: held.epoch,
+            clean: None,
+            last_known: None,
+            unwritten: true,
+            why: "test".into(),
+        });
+        world.state.databases[&"app".into()].vacancy().unwrap().clone()
+    };
+    let mut world = world(Mode::Sync { acks: 1 });
+    let last = unwritten(&mut world).last;
+    assert_eq!(last, Some("us".into()), "it says itself that it took writes before");
+
+    let mut world = World::new(config(Mode::Sync { acks: 1 }));
+    world.silence("us");
+    while holder(&world) != Some("eu") {
+        world.run_for(ms(10));
+    }
+    let before = world.state.databases[&"app".into()].filled.clone().unwrap();
+    assert_eq!(before.vacancy.last, Some("us".into()));
+    let after = unwritten(&mut world);
+    assert_eq!(
+        (after.last, after.proof, after.since),
+        (before.vacancy.last, before.vacancy.proof, before.vacancy.since)
+    );
+    assert_eq!(world.state.databases[&"app".into()].before, Some(before.witnesses));
 }
 
 #[test]
@@ -367,6 +412,7 @@ fn the_state_refuses_what_would_make_two_writers() {
             epoch,
             clean: None,
             last_known: None,
+            unwritten: false,
             why: "test".into(),
         };
         assert!(matches!(world.apply(release), Outcome::Refused { .. }), "{agent}");
@@ -416,6 +462,7 @@ fn goals_say_who_writes_and_who_follows() {
         epoch,
         clean: None,
         last_known: None,
+        unwritten: false,
         why: "test".into(),
     });
     let vacancy = world.state.databases[&"app".into()].vacancy().unwrap().clone();
