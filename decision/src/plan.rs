@@ -147,6 +147,8 @@ pub enum Action {
     VerifyDns { zone: DnsName, servers: Vec<String>, set: Vec<RecordSet> },
     /// Probe the service in its new region, from outside of it where that is possible.
     VerifyService { checks: Vec<CheckId> },
+    /// Commit a write in the new primary, as a client from outside would.
+    VerifyWrite { region: RegionName },
 }
 
 impl fmt::Display for Action {
@@ -178,6 +180,7 @@ impl fmt::Display for Action {
                 write!(f, "verify {zone} at {} authoritative servers", servers.len())
             }
             Action::VerifyService { checks } => write!(f, "verify the service by {} checks", checks.len()),
+            Action::VerifyWrite { region } => write!(f, "verify the database in {region} by a write"),
         }
     }
 }

@@ -127,6 +127,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
     let actor = Actor {
         host: host.clone(),
         cluster,
+        region: agent.region.clone(),
         prober,
         outbox: Arc::clone(&outbox),
         metrics: Arc::clone(&metrics),

@@ -160,6 +160,8 @@ fn postgres_an_old_primary_that_cannot_be_rewound_is_copied_anew() -> anyhow::Re
     eventually("it is copied, and what was there is kept", || Ok(copies(&cluster, "us-east-1")? == 1))?;
     cluster.all_is_well()?;
     assert_ne!(cluster.writer()?, "us-east-1");
+    let is_verified = |entry: &serde_json::Value| entry.to_string().contains("was committed after");
+    assert!(cluster.journal(1)?.iter().any(is_verified), "the plan has proved that clients can write");
     writer.lost_nothing(&cluster)
 }
 

@@ -119,6 +119,9 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     for (zone, provider, set) in verify {
         list.verify_dns(wish, state, zone, &provider, set);
     }
+    if writes_move {
+        list.verify_write(config, state, wish);
+    }
     list.verify_service(config, state, wish);
     Some(list.steps)
 }
@@ -269,19 +272,35 @@ impl List {
         if checks.is_empty() {
             return;
         }
-        let executor = Executor::Agent(outside(config, state, wish, target));
+        let executor = Executor::Agent(outside(config, state, wish, target, |_| true));
         self.add(Action::VerifyService { checks }, executor, VERIFY_TIMEOUT, 5);
+    }
+
+    fn verify_write(&mut self, config: &Config, state: &State, wish: &Wish) {
+        // Nobody relies on the first primary yet, and commits may wait for copies that are still made.
+        let Some((wished, _)) = state.database(wish.service).filter(|(_, held)| held.system.is_some()) else {
+            return;
+        };
+        let knows = |region: &RegionName| wished.instances.contains_key(region);
+        let executor = Executor::Agent(outside(config, state, wish, wish.to, knows));
+        self.add(Action::VerifyWrite { region: wish.to.clone() }, executor, VERIFY_TIMEOUT, 5);
     }
 }
 
 /// A region with a live agent from which to look at the target: a third one where there is one.
-fn outside(config: &Config, state: &State, wish: &Wish, target: &RegionName) -> RegionName {
+fn outside(
+    config: &Config,
+    state: &State,
+    wish: &Wish,
+    target: &RegionName,
+    can: impl Fn(&RegionName) -> bool,
+) -> RegionName {
     let involved: BTreeSet<&RegionName> = [wish.from, wish.to, target].into();
     config
         .regions
         .iter()
         .map(|region| &region.name)
-        .find(|name| !involved.contains(name) && state.has_live_agent(name))
+        .find(|name| !involved.contains(name) && state.has_live_agent(name) && can(name))
         .unwrap_or(target)
         .clone()
 }

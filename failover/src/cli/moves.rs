@@ -109,8 +109,10 @@ async fn follow(client: &Client, id: PlanId, within: Duration) -> Outcome {
 
 fn exit(record: &PlanRecord) -> Exit {
     let failed_to_verify = record.plan.steps.iter().any(|step| {
-        matches!(step.action, Action::VerifyDns { .. } | Action::VerifyService { .. })
-            && record.steps.get(&step.id).is_some_and(|done| done.status == StepStatus::Failed)
+        matches!(
+            step.action,
+            Action::VerifyDns { .. } | Action::VerifyService { .. } | Action::VerifyWrite { .. }
+        ) && record.steps.get(&step.id).is_some_and(|done| done.status == StepStatus::Failed)
     });
     match record.status {
         PlanStatus::Done => Exit::Done,

@@ -118,6 +118,15 @@ struct Partly {
 }
 
 impl Postgres {
+    /// Left for the data or for the log, whichever has less.
+    pub async fn free_bytes(&self) -> Result<u64, PostgresError> {
+        self.look(|inner| {
+            let data = &inner.paths.data;
+            Ok(durable::free_bytes(data)?.min(durable::free_bytes(&data.join("pg_wal"))?))
+        })
+        .await
+    }
+
     /// `expected` is the cluster's system identifier where it is known: the folder of another is
     /// foreign.
     pub async fn observe_files(&self, expected: Option<u64>) -> Result<DataDir, PostgresError> {

@@ -79,6 +79,13 @@ impl Postgres {
         }
     }
 
+    /// Commits a message in its log, as clients commit there. One that waits for a synchronous standby waits
+    /// on when we go away: so ours is ended by us, and not by the server, to whom that would be a commit.
+    pub async fn write_to(&self, upstream: &Upstream) -> Result<(), PostgresError> {
+        let sql = "select pg_logical_emit_message(true, 'regent', 'verify')";
+        self.ask(upstream, "dbname=postgres", sql).await.map(drop)
+    }
+
     /// From version 15 on the role may; before that the primary's own agent does.
     pub(super) async fn source_do_checkpoint(&self, upstream: &Upstream) -> Result<(), PostgresError> {
         self.ask(upstream, SQL, "CHECKPOINT").await.map(drop)

@@ -112,6 +112,12 @@ fn make_secret(path: &Path, host: &Host) -> Result<(), Failure> {
     file.write_all(HEXLOWER.encode(&words).as_bytes()).map_err(failed)
 }
 
+/// A region whose instance does not run here, whatever is still told of it from before.
+pub fn missing(config: &Config) -> Option<&RegionName> {
+    let database = config.services.values().find_map(|service| service.database.as_ref())?;
+    database.instances.keys().find(|region| find(config, region).is_none())
+}
+
 /// The instance of the first database in a region, for scripts.
 pub struct Found {
     pub pid: i32,
@@ -126,6 +132,8 @@ pub fn find(config: &Config, region: &RegionName) -> Option<Found> {
     // postmaster.pid: the first line is the process.
     let text = fs::read_to_string(Path::new(&instance.data_dir).join("postmaster.pid")).ok()?;
     let pid = text.lines().next()?.trim().parse().ok()?;
+    // A file may be left from a server that is gone.
+    fs::exists(format!("/proc/{pid}")).ok().filter(|runs| *runs)?;
     let dsn = database.users.iter().find_map(|user| {
         let (name, SecretSource::File(path)) = (user.database.as_ref()?, user.password.as_ref()?) else {
             return None;

@@ -259,7 +259,7 @@ async fn wait_until_ready(
                 configured = true;
                 continue;
             }
-            Ok(answer) => match missing(&answer.document, wanted) {
+            Ok(answer) => match missing(&answer.document, wanted).or_else(|| no_server(wanted)) {
                 Some(missing) => missing,
                 None => {
                     eprintln!("ready");
@@ -312,6 +312,10 @@ fn missing(status: &Status, wanted: &Config) -> Option<String> {
     });
     let mut agents = status.regions.iter().flat_map(|region| &region.agents);
     sick.or_else(|| agents.find_map(|agent| unreported(agent, wanted)))
+}
+
+fn no_server(wanted: &Config) -> Option<String> {
+    databases::missing(wanted).map(|region| format!("a server of the database in {region}"))
 }
 
 /// A writer, and everybody else following it.

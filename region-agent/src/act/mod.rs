@@ -6,13 +6,16 @@ mod dns;
 mod service;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use decision::config::Database;
 use decision::goal::Assignment;
+use decision::name::RegionName;
 use decision::plan::{Action, PlanId, StepId, StepResult};
 use futures::FutureExt;
 use tokio::sync::watch;
@@ -34,6 +37,7 @@ const MOST_AT_ONCE: usize = 16;
 pub struct Actor {
     pub host: Host,
     pub cluster: String,
+    pub region: RegionName,
     pub prober: Arc<Prober>,
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
@@ -67,7 +71,9 @@ pub async fn run(actor: Actor, mut goals: watch::Receiver<Arc<Held>>, stop: Canc
             work.adopt(&held.goal.assignments, held.goal.generation, &actor.outbox);
         }
         while let Some(task) = work.begin() {
-            running.spawn(carry_out(actor.clone(), task));
+            let mut databases = held.goal.databases.iter();
+            let of_service = databases.find(|goal| goal.service == task.assignment.service);
+            running.spawn(carry_out(actor.clone(), task, of_service.map(|goal| goal.wished.clone())));
         }
         tokio::select! {
             biased;
@@ -131,7 +137,7 @@ impl Work {
     }
 }
 
-async fn carry_out(actor: Actor, task: Task) -> StepReport {
+async fn carry_out(actor: Actor, task: Task, wished: Option<Database>) -> StepReport {
     let Assignment { plan, step, attempt, epoch, .. } = task.assignment;
     let span = tracing::info_span!(
         "step", %plan, %step, attempt, %epoch, service = %task.assignment.service
@@ -140,7 +146,9 @@ async fn carry_out(actor: Actor, task: Task) -> StepReport {
     let acting = async {
         tracing::info!(action = %task.assignment.action, "step begins");
         // A fault of our own must not leave the plan waiting for its timeout.
-        let result = AssertUnwindSafe(tokio::time::timeout(timeout, act(&actor, &task))).catch_unwind().await;
+        let result = AssertUnwindSafe(tokio::time::timeout(timeout, act(&actor, &task, wished.as_ref())))
+            .catch_unwind()
+            .await;
         let result = match result {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => {
@@ -168,7 +176,7 @@ async fn carry_out(actor: Actor, task: Task) -> StepReport {
     StepReport { plan, step, attempt, epoch, result }
 }
 
-async fn act(actor: &Actor, task: &Task) -> StepResult {
+async fn act(actor: &Actor, task: &Task, wished: Option<&Database>) -> StepResult {
     // A margin, so that the result still arrives in time.
     let within = task.assignment.timeout * 9 / 10;
     match &task.assignment.action {
@@ -177,6 +185,9 @@ async fn act(actor: &Actor, task: &Task) -> StepResult {
         }
         Action::VerifyDns { zone, servers, set } => dns::verify(zone, servers, set, within).await,
         Action::VerifyService { .. } => service::verify(&actor.prober, &task.assignment.checks, within).await,
+        Action::VerifyWrite { region } => {
+            write::verify(&actor.host, &actor.region, wished, region, within).await
+        }
         Action::Settle { pause } => settle(*pause).await,
         // Goals say it, and the keeper of the instance does it.
         Action::Fence { .. } | Action::Promote { .. } => {

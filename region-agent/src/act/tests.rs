@@ -73,6 +73,7 @@ fn actor() -> Actor {
     Actor {
         host: host.clone(),
         cluster: "c".into(),
+        region: "us".into(),
         prober: Arc::new(Prober::new(host, crate::probe::Roots::Native)),
         outbox: Arc::default(),
         metrics: Arc::default(),
@@ -100,7 +101,7 @@ async fn a_service_is_verified_once_all_its_checks_have_passed() {
     let mut task = Task { assignment: assignment(1, 1, 1), generation: 1 };
     task.assignment.checks = vec![tcp_check(&address.to_string())];
     task.assignment.timeout = Duration::from_secs(20);
-    let acting = tokio::spawn(carry_out(actor(), task));
+    let acting = tokio::spawn(carry_out(actor(), task, None));
     // Refused at first; it comes up while the step is under way.
     tokio::time::sleep(Duration::from_millis(120)).await;
     let _listener = tokio::net::TcpListener::bind(address).await.unwrap();
@@ -114,7 +115,7 @@ async fn a_service_that_stays_down_is_a_failed_step_that_says_which_check() {
     // Port 1 is closed.
     task.assignment.checks = vec![tcp_check("127.0.0.1:1")];
     task.assignment.timeout = Duration::from_millis(300);
-    let report = carry_out(actor(), task).await;
+    let report = carry_out(actor(), task, None).await;
     let why = "1 of 1 checks fail: eu/web/tcp/1: connection refused".to_owned();
     assert_eq!(report.result, StepResult::Failed { why });
 }

@@ -44,6 +44,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const GUARD_WITHIN: Duration = Duration::from_secs(5);
 /// An heir says that it is ready so many times in a lease.
 const READY_AGAIN: u32 = 4;
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 const READY_KEPT: usize = 4;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
@@ -66,6 +67,8 @@ pub(super) struct Keeper {
     level: Option<Instant>,
     told: Option<(InstanceReport, Instant)>,
     problem: Option<String>,
+    /// When it was last looked whether the disk is full, and what was found.
+    room: Option<(Instant, Option<String>)>,
     /// While it is primary.
     prober: Option<Prober>,
     /// Since when it was granted the lease, and only failed to begin.
@@ -117,6 +120,7 @@ impl Keeper {
             level: None,
             told: None,
             problem: None,
+            room: None,
             prober: None,
             cannot_begin: None,
             following: Following::default(),
@@ -250,6 +254,11 @@ impl Keeper {
         if let Some(Health::Held { why }) = health {
             look.problem = look.problem.or(Some(why));
         }
+        if self.room.as_ref().is_none_or(|(looked, _)| looked.elapsed() > ROOM_EVERY) {
+            self.room = Some((Instant::now(), see::disk_full(&postgres).await));
+        }
+        let full = self.room.as_ref().and_then(|(_, full)| full.clone());
+        look.problem = look.problem.or(full);
         let is_primary = look.seen.process == Process::Primary && leased;
         match (is_primary, &self.prober) {
             (true, None) => self.prober = Some(Prober::start(postgres.clone())),

@@ -14,7 +14,7 @@ pub mod promises;
 mod released;
 mod report;
 mod see;
-mod settings;
+pub(crate) mod settings;
 mod tell;
 mod users;
 

@@ -16,7 +16,7 @@ pub(super) fn socket_dir(data_dir: &Path) -> PathBuf {
 
 /// # Errors
 /// What a person has to put right.
-pub(super) async fn of_instance(wished: &Database, region: &RegionName) -> Result<Settings, String> {
+pub(crate) async fn of_instance(wished: &Database, region: &RegionName) -> Result<Settings, String> {
     let instance = wished.instances.get(region).ok_or("no instance is configured here")?;
     let secret = password(wished.replication.password.as_ref(), "replication").await?;
     let data_dir = PathBuf::from(&instance.data_dir);
@@ -64,7 +64,7 @@ pub(super) fn desired(wished: &Database, region: &RegionName, epoch: Epoch, role
     Desired { epoch, role, sync }
 }
 
-pub(super) fn upstream(wished: &Database, region: &RegionName, of: &RegionName) -> Option<Upstream> {
+pub(crate) fn upstream(wished: &Database, region: &RegionName, of: &RegionName) -> Option<Upstream> {
     let primary = wished.instances.get(of)?;
     Some(Upstream { host: primary.host.clone(), port: primary.port, slot: Some(slot_name(region.as_str())) })
 }

@@ -7,7 +7,7 @@ use crate::decide::{decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
 use crate::name::AgentId;
-use crate::plan::{Action, Epoch, PlanStatus};
+use crate::plan::{Action, Epoch, Executor, PlanStatus};
 use crate::testing::{World, ms, secs, three_regions, with_database};
 use crate::time::Time;
 
@@ -149,6 +149,9 @@ fn a_planned_move_hands_over_everything_and_fences_in_order() {
     world.run_for(ms(400));
     assert_eq!(world.writers("app"), ["ap"]);
     assert_eq!(steps(&world)[..2], ["end writes in us without loss", "promote the database in ap"]);
+    let verified =
+        world.last_plan().plan.steps.iter().find(|step| matches!(step.action, Action::VerifyWrite { .. }));
+    assert_eq!(verified.unwrap().executor, Executor::Agent("eu".into()), "from outside of both");
     let held = &world.state.databases[&"app".into()];
     assert!(held.at_least.is_some());
     assert_eq!(world.instance("app", "us").unwrap().role, InstanceRole::Replica { streaming: true });
