@@ -1,7 +1,7 @@
 //! A service's database: who writes, how its copies are, where clients connect.
 
 use decision::config::{Database, Instance};
-use decision::database::{InstanceReport, InstanceRole, Ownership};
+use decision::database::{InstanceReport, InstanceRole, Ownership, SILENT_UNKNOWN};
 use decision::decide::LeaseView;
 use decision::name::{RegionName, ServiceName};
 use decision::state::{Placement, State};
@@ -44,6 +44,7 @@ fn instance(state: &State, held: &Ownership, region: &RegionName, wished: &Insta
     let position = told.and_then(|told| told.position);
     let silent = |told: &InstanceReport| match told.role {
         InstanceRole::Primary { .. } | InstanceRole::Absent => None,
+        _ if told.silent >= SILENT_UNKNOWN => None,
         _ => u64::try_from(told.silent.as_millis()).ok(),
     };
     InstanceStatus {

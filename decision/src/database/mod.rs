@@ -18,6 +18,9 @@ use crate::name::RegionName;
 use crate::plan::Epoch;
 use crate::time::{Human, Time, ms};
 
+/// A hundred years: nobody knows, so that it is more than anybody allows.
+pub const SILENT_UNKNOWN: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Of one database. It changes through the log only: renewals of the lease do not pass through it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ownership {
@@ -142,7 +145,7 @@ pub struct InstanceReport {
     pub position: Option<Position>,
     /// The furthest that a replica heard its primary say it was.
     pub upstream: Option<Position>,
-    /// How long a replica has heard nothing of its primary.
+    /// How long ago a replica last surely had all that its primary had written, or `SILENT_UNKNOWN`.
     #[serde(with = "ms", rename = "silent_ms", default)]
     pub silent: Duration,
     /// It follows nobody, and will not move: its position is final for the vacancy after this epoch.
@@ -211,6 +214,9 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.bytes, self.time) {
             (0, Duration::ZERO) => f.write_str("nothing"),
+            (bytes, time) if time > SILENT_UNKNOWN / 2 => {
+                write!(f, "{bytes} bytes known, and what was written since nobody knows when")
+            }
             (bytes, time) => write!(f, "{bytes} bytes known, and what was written within {}", Human(time)),
         }
     }

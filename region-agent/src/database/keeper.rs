@@ -24,6 +24,7 @@ use super::controllers::Controllers;
 use super::following::Following;
 use super::health::Prober;
 use super::lease::{LeaseKeeper, Wanted};
+use super::level::Level;
 use super::promises::Promises;
 use super::released::Released;
 use super::report::{self, Facts, Ready, Rested};
@@ -64,7 +65,7 @@ pub(super) struct Keeper {
     /// What was said of readiness last, the newest at the end: a grant may answer one before it.
     ready: Vec<Ready>,
     pub(super) rested: Option<Rested>,
-    level: Option<Instant>,
+    level: Level,
     told: Option<(InstanceReport, Instant)>,
     problem: Option<String>,
     /// When it was last looked whether the disk is full, and what was found.
@@ -117,7 +118,7 @@ impl Keeper {
             postgres: None,
             ready: Vec::new(),
             rested: None,
-            level: None,
+            level: Level::new(&folder),
             told: None,
             problem: None,
             room: None,
@@ -398,8 +399,8 @@ impl Keeper {
         let (end, silent) = see::upstream(observed);
         let is_level = end.zip(see::position(observed)).is_some_and(|(end, has)| has.lsn >= end.lsn);
         match silent {
-            _ if !observed.in_recovery => self.level = Some(Instant::now()),
-            Some(silent) if is_level => self.level = Instant::now().checked_sub(silent),
+            _ if !observed.in_recovery => self.level.note(Duration::ZERO),
+            Some(silent) if is_level => self.level.note(silent),
             _ => {}
         }
     }
@@ -424,7 +425,7 @@ impl Keeper {
             next,
             ready: self.ready.last().copied(),
             rested: self.rested,
-            level: self.level,
+            silent: self.level.ago(),
             branch: self.branch,
             problem: (look.problem.as_ref().or(self.problem.as_ref()))
                 .or(self.following.problem.as_ref())

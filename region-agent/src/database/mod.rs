@@ -9,6 +9,7 @@ mod following;
 mod health;
 mod keeper;
 mod lease;
+mod level;
 mod perform;
 pub mod promises;
 mod released;

@@ -44,8 +44,8 @@ pub(super) struct Facts<'a> {
     pub(super) next: &'a Action,
     pub(super) ready: Option<Ready>,
     pub(super) rested: Option<Rested>,
-    /// When it last knew that it had everything its primary had told.
-    pub(super) level: Option<Instant>,
+    /// How long ago it last knew that it had everything its primary had told.
+    pub(super) silent: Duration,
     pub(super) branch: Option<Branch>,
     pub(super) problem: Option<String>,
 }
@@ -67,7 +67,7 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
         role: role(facts),
         position,
         upstream: observed.and_then(|observed| see::upstream(observed).0),
-        silent: facts.level.map_or(Duration::ZERO, |level| level.elapsed()),
+        silent: facts.silent,
         settled: settled.filter(|_| is_resting).map(|rested| rested.epoch),
         heir: heir.then_some(goal.epoch),
         ready: ready.filter(|ready| ready.epoch == goal.epoch).map(|ready| ready.id),
