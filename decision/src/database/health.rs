@@ -14,6 +14,10 @@ pub enum Probe {
     Held {
         why: String,
     },
+    /// It answers that it recovers, and has all that it acknowledged.
+    Recovering {
+        why: String,
+    },
     /// It does not answer, or its disk does not.
     Stalled {
         why: String,
@@ -35,6 +39,9 @@ pub enum Health {
     },
 }
 
+/// A server that lost one of its processes is mostly back before another would be, and loses nothing.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long writes may hang before another is better: no shorter than the lease, so that a pause of
 /// the disk is not worse than a lost region.
 pub fn patience(lease_ttl: Duration) -> Duration {
@@ -47,7 +54,8 @@ pub fn judge(last: &Probe, stalled_for: Duration, lease_ttl: Duration) -> Health
         Probe::Written => Health::Well,
         Probe::Held { why } => Health::Held { why: why.clone() },
         Probe::Stalled { .. } if stalled_for < patience(lease_ttl) => Health::Ailing,
-        Probe::Stalled { why } => {
+        Probe::Recovering { .. } if stalled_for < RECOVERS_WITHIN.max(lease_ttl) => Health::Ailing,
+        Probe::Stalled { why } | Probe::Recovering { why } => {
             Health::Dead { why: format!("it has not written for {} s: {why}", stalled_for.as_secs()) }
         }
     }
@@ -67,6 +75,9 @@ mod tests {
         assert!(matches!(judge(&held, hour, ttl), Health::Held { .. }));
         assert_eq!(judge(&stalled, Duration::from_secs(4), ttl), Health::Ailing);
         assert!(matches!(judge(&stalled, Duration::from_secs(5), ttl), Health::Dead { .. }));
+        let recovers = Probe::Recovering { why: "a process was killed".into() };
+        assert_eq!(judge(&recovers, Duration::from_secs(29), ttl), Health::Ailing);
+        assert!(matches!(judge(&recovers, Duration::from_secs(31), ttl), Health::Dead { .. }));
         let fast = Duration::from_millis(550);
         assert_eq!(
             judge(&stalled, Duration::from_secs(1), fast),

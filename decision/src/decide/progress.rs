@@ -29,6 +29,13 @@ pub(super) fn advance(round: &mut Round, state: &State, now: Time) -> Vec<Comman
     commands
 }
 
+/// From then on its vacancy is filled: one that comes after it needs a plan of its own.
+fn has_promoted(record: &PlanRecord) -> bool {
+    let promotions = record.plan.steps.iter().filter(|step| matches!(step.action, Action::Promote { .. }));
+    let mut ended = promotions.filter_map(|step| record.steps.get(&step.id));
+    ended.any(|step| step.status == StepStatus::Done)
+}
+
 /// Ends a plan that no longer fits what is known. What a person has cancelled stays cancelled, so
 /// that is not how the rules end a plan that they may make anew.
 fn overtaken(config: &Config, state: &State, record: &PlanRecord) -> Option<Command> {
@@ -47,7 +54,7 @@ fn overtaken(config: &Config, state: &State, record: &PlanRecord) -> Option<Comm
         false => verdict(region) == Verdict::Dead,
     };
     if let Some(vacancy) = state.databases.get(&plan.service).and_then(Ownership::vacancy)
-        && !plan.kind.moves_primary()
+        && (!plan.kind.moves_primary() || has_promoted(record))
     {
         return stop(format!("the database has no primary, which goes first: {}", vacancy.why));
     }

@@ -43,8 +43,8 @@ impl Following {
         };
         let streams = look.observed.as_ref().is_some_and(|seen| seen.in_recovery && see::is_streaming(seen));
         if of != self.of.as_ref() || streams {
-            let (starts, started) = (self.starts, self.started);
-            *self = Following { of: of.cloned(), starts, started, ..Following::default() };
+            // In another role it may start at once.
+            *self = Following { of: of.cloned(), starts: self.starts, ..Following::default() };
         }
         if look.observed.is_some() {
             (self.starts, self.started) = (0, None);

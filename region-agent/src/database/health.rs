@@ -37,7 +37,7 @@ impl Prober {
                 let probe = reading(postgres.write_probe(PROBE_WITHIN).await);
                 {
                     let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    if !matches!(probe, Probe::Stalled { .. }) {
+                    if !matches!(probe, Probe::Stalled { .. } | Probe::Recovering { .. }) {
                         found.alive = Instant::now();
                     }
                     found.last = probe;
@@ -69,7 +69,9 @@ fn reading(probe: WriteProbe) -> Probe {
         // Its processes are looked at by the guard, which knows sooner.
         WriteProbe::InRecovery => held("it is in recovery".into()),
         WriteProbe::ShuttingDown => held("it is shutting down".into()),
-        WriteProbe::StartingUp => stalled("it recovers from a crash of one of its processes".into()),
+        WriteProbe::StartingUp => {
+            Probe::Recovering { why: "it recovers from a crash of one of its processes".into() }
+        }
         WriteProbe::NotRunning { why } => stalled(why),
         WriteProbe::Stalled { waiting_for } => stalled(format!(
             "a commit hangs on {}",

@@ -158,13 +158,14 @@ impl Keeper {
     async fn work(mut self, mut goals: watch::Receiver<DatabaseGoal>) {
         loop {
             let goal = goals.borrow_and_update().clone();
+            let began = Instant::now();
             let pause = match self.step(&goal, &mut goals).await {
                 Ok(pause) => pause,
                 Err(why) => {
                     if self.problem.as_ref() != Some(&why) {
                         tracing::warn!(why, "the database cannot be kept as wished");
                     }
-                    self.give_up(&goal, &why).await;
+                    self.give_up(&goal, &why, began).await;
                     self.problem = Some(why);
                     AFTER_FAILURE
                 }
@@ -188,13 +189,13 @@ impl Keeper {
     }
 
     /// One that was granted the lease and cannot begin does not keep it from the others for ever.
-    async fn give_up(&mut self, goal: &DatabaseGoal, why: &str) {
+    async fn give_up(&mut self, goal: &DatabaseGoal, why: &str, began: Instant) {
         let writes = InstanceRole::Primary { epoch: goal.epoch };
         let is_wanted = matches!(goal.role, DatabaseRole::Primary { .. })
             && self.told.as_ref().is_none_or(|(told, _)| told.role != writes);
         let since = match self.cannot_begin {
             Some((epoch, since)) if is_wanted && epoch == goal.epoch => since,
-            _ => Instant::now(),
+            _ => began,
         };
         self.cannot_begin = is_wanted.then_some((goal.epoch, since));
         if !is_wanted || since.elapsed() < GIVE_UP_AFTER {
@@ -258,9 +259,12 @@ impl Keeper {
         if self.room.as_ref().is_none_or(|(looked, _)| looked.elapsed() > ROOM_EVERY) {
             self.room = Some((Instant::now(), see::disk_full(&postgres).await));
         }
-        let full = self.room.as_ref().and_then(|(_, full)| full.clone());
-        look.problem = look.problem.or(full);
         let is_primary = look.seen.process == Process::Primary && leased;
+        if is_primary {
+            // Of a replica it would be an obstacle, and disks of one size are full together.
+            let full = self.room.as_ref().and_then(|(_, full)| full.clone());
+            look.problem = look.problem.or(full);
+        }
         match (is_primary, &self.prober) {
             (true, None) => self.prober = Some(Prober::start(postgres.clone())),
             (false, Some(_)) if status.running.is_none() => self.prober = None,
@@ -346,17 +350,17 @@ impl Keeper {
         Ok(guard)
     }
 
-    /// Reads secrets anew, too.
-    pub(super) fn reopen(&mut self) {
-        self.postgres = None;
-    }
-
     async fn postgres(&mut self, goal: &DatabaseGoal) -> Result<Postgres, String> {
         if let Some((wished, postgres)) = &self.postgres
             && *wished == goal.wished
         {
             return Ok(postgres.clone());
         }
+        self.open(goal).await
+    }
+
+    /// Secrets are read anew, too. What was open before stays so if that cannot be.
+    pub(super) async fn open(&mut self, goal: &DatabaseGoal) -> Result<Postgres, String> {
         let settings = settings::of_instance(&goal.wished, &self.agent.region).await?;
         let mut log_file = settings.data_dir.clone().into_os_string();
         log_file.push(".log");

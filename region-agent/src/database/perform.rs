@@ -21,6 +21,7 @@ use crate::guard::protocol::{Role as GuardRole, Start, StopMode};
 
 const APPLY_WITHIN: Duration = Duration::from_secs(5);
 const CHECKPOINT_WITHIN: Duration = Duration::from_secs(20);
+const PROMOTES_WITHIN: Duration = Duration::from_millis(500);
 /// A promotion first replays what is there, which may be much.
 const REPLAYS_WITHIN: Duration = Duration::from_secs(5);
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -34,20 +35,17 @@ fn say(error: PostgresError) -> String {
 }
 
 async fn until_writable(sql: &Sql) -> Result<(), String> {
-    let mut replayed = None;
+    let (mut within, mut before) = (PROMOTES_WITHIN, None);
     loop {
-        match sql.wait_writable(REPLAYS_WITHIN).await {
+        match sql.wait_writable(within).await {
             Err(PostgresError::TimedOut { .. }) => {}
             done => return done.map_err(say),
         }
-        let now = sql.observe().await.map_err(say)?.replayed;
-        if now == replayed {
-            return Err(format!(
-                "its promotion hangs: nothing was replayed for {} s",
-                REPLAYS_WITHIN.as_secs()
-            ));
+        let replayed = sql.observe().await.map_err(say)?.replayed;
+        if before == Some(replayed) {
+            return Err(format!("its promotion hangs: nothing was replayed for {} s", within.as_secs()));
         }
-        replayed = now;
+        (within, before) = (REPLAYS_WITHIN, Some(replayed));
     }
 }
 
@@ -88,8 +86,7 @@ impl Keeper {
                 tracing::warn!(?found, %of, "it does not come to follow its primary");
                 self.following.was_looked_into(found);
                 // A password may be another by now.
-                self.reopen();
-                Ok(())
+                self.open(goal).await.map(drop)
             }
             Action::Release { clean, why } => {
                 let last_known = look.observed.as_ref().and_then(see::position);

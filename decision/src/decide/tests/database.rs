@@ -222,6 +222,22 @@ fn a_failed_promotion_gives_the_turn_to_the_next() {
     assert_eq!(world.writers("app"), ["ap"], "{}", world.conclusion("app"));
 }
 
+#[test]
+fn a_new_primary_that_dies_while_its_plan_verifies_is_succeeded_at_once() {
+    let mut world = world(Mode::Async);
+    // Whoever is to verify the write does not speak any more.
+    world.silence("ap");
+    world.crash_database("app", "us");
+    while world.writers("app") != ["eu"] {
+        world.run_for(ms(10));
+    }
+    world.run_for(ms(500));
+    assert!(world.last_plan().is_open(), "it is not verified yet");
+    world.crash_database("app", "eu");
+    world.run_for(secs(3));
+    assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
+}
+
 /// S3: eu never wrote, so that what eu and ap have is all there is; us, which is gone, need not be asked.
 #[test]
 fn a_promotion_that_never_began_leaves_the_vacancy_as_it_was() {
