@@ -1,7 +1,7 @@
 //! Renewals of leases. They do not pass through the log: they live in the leader's memory, and are
 //! answered only once it has proved that it led when it took them in. S1: see `docs/FENCING.md`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use decision::name::AgentId;
 use decision::state::State;
@@ -35,10 +35,12 @@ impl Controller {
             };
         };
         let round = || async { self.node.still_leads(within).await };
+        let asked = Instant::now();
         // What another term proves is not of what this one has noted.
         if self.rounds.join(round).await != Some(term) {
             return Err(Attempt::NotLeader);
         }
+        tracing::debug!(service = %renewal.service, ms = asked.elapsed().as_millis() as u64, "renewed");
         // Once more: from when a fence has begun here, nothing is renewed.
         Ok(match refusal(&self.state(), agent, renewal) {
             Some(why) => Renewed::Refused { why },

@@ -168,14 +168,17 @@ async fn postgres_a_slot_that_lost_its_log_means_clone_again() {
     .await;
     let desired = replica(1, Some(a.upstream_for("region-b")));
     sql.ensure_slot("regent_region_b").await.unwrap();
-    let lacks = b.postgres.cannot_follow(&desired, None).await.unwrap().unwrap();
-    assert!(lacks.contains("no more of its log"), "{lacks}");
+    // Where it recovers from may move on when it runs or ends.
+    let why = b.postgres.cannot_follow(&desired, None).await.unwrap().unwrap();
+    assert!(why.contains("no more of its log"), "{why}");
     // Also while it runs, and waits for ever.
     b.start().await;
-    assert_eq!(b.postgres.cannot_follow(&desired, None).await.unwrap(), Some(lacks.clone()));
+    let why = b.postgres.cannot_follow(&desired, None).await.unwrap().unwrap();
+    assert!(why.contains("no more of its log"), "{why}");
     b.stop().await;
     let rewound = b.postgres.rewind_from(&desired).await.unwrap();
-    assert_eq!(rewound, Rewound::Impossible { reason: lacks, saved: None });
+    let Rewound::Impossible { reason, saved: None } = rewound else { panic!("{rewound:?}") };
+    assert!(reason.contains("no more of its log"), "{reason}");
     b.postgres.clone_from(&desired, |_| {}).await.unwrap();
     assert_eq!(b.postgres.cannot_follow(&desired, None).await.unwrap(), None);
     b.start().await;

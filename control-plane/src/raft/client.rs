@@ -311,11 +311,17 @@ impl Client {
         }
     }
 
-    /// The vote that this member holds.
+    /// The vote that this member holds. One that is dropped says nothing of the connection: mostly another
+    /// member has answered first.
     pub(super) async fn read_vote(&self, within: Duration) -> Result<Vote, Error> {
         let mut stub = self.stub();
-        let answer = self.ask(within, stub.read_vote(self.request(pb::ReadVoteRequest {}))).await?;
-        convert::read_vote(answer.vote.as_ref()).map_err(unreadable)
+        let call = stub.read_vote(self.request(pb::ReadVoteRequest {}));
+        let Ok(answer) = tokio::time::timeout(within, call).await else {
+            self.link.missed();
+            return Err(silent(within));
+        };
+        self.link.answered();
+        convert::read_vote(answer.map_err(refused)?.into_inner().vote.as_ref()).map_err(unreadable)
     }
 
     fn read_vote_response(response: &pb::VoteResponse) -> Result<VoteResponse<TypeConfig>, Error> {
@@ -399,5 +405,38 @@ impl NetTransferLeader<TypeConfig> for Client {
         let mut stub = self.stub();
         let answer = self.ask(option.soft_ttl(), stub.transfer_leader(self.request(message))).await?;
         convert::read_transferred(&answer).map_err(unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tonic::transport::Endpoint;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_not_waited_for_costs_no_connection_and_what_was_not_answered_does() {
+        // Takes connections in, and says nothing.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let dialled = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&dialled);
+        let dial: Dial = Arc::new(move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Endpoint::from_shared(address.clone()).unwrap().connect_lazy()
+        });
+        let patience = Patience { append: Duration::from_secs(1), snapshot: Duration::from_secs(1) };
+        let client = Peers::new("test".into(), dial, patience).to(2, &Member::default());
+        for _ in 0..10 {
+            let asked = client.read_vote(Duration::from_secs(60));
+            assert!(tokio::time::timeout(Duration::from_millis(5), asked).await.is_err());
+        }
+        assert_eq!(dialled.load(Ordering::SeqCst), 1);
+        for _ in 0..UNANSWERED_MAX {
+            assert!(client.read_vote(Duration::from_millis(5)).await.is_err());
+        }
+        assert_eq!(dialled.load(Ordering::SeqCst), 2);
     }
 }

@@ -230,6 +230,14 @@ impl LeaseKeeper {
     async fn granted(&self, wanted: Wanted, sent_ns: u64) {
         let after = guard_after(wanted.timings.ttl, wanted.timings.fence_budget);
         let held = Held { epoch: wanted.epoch, deadline_ns: sent_ns + after.as_nanos() as u64 };
+        let took = Duration::from_nanos(now_ns().saturating_sub(sent_ns));
+        let left = self.held(wanted.epoch).map_or(Duration::ZERO, |held| held.left());
+        if left < after / 3 {
+            tracing::warn!(
+                epoch = %wanted.epoch, took_ms = took.as_millis() as u64, left_ms = left.as_millis() as u64,
+                "the lease was renewed late"
+            );
+        }
         let is_later = self.held.send_if_modified(|before| {
             let later = before.is_none_or(|before| {
                 before.epoch < held.epoch
