@@ -253,11 +253,12 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             self.tell_logs();
         }
-        let _ = self.down();
+        // First those that `down` knows nothing of: an agent would start its database again.
         for child in &mut self.restarted {
             let _ = child.kill();
             let _ = child.wait();
         }
+        let _ = self.down();
     }
 }
 
