@@ -105,7 +105,6 @@ pub(super) fn release(
 
 /// S3, S4: what was known of the vacancy before the grant holds on, for nothing was written since.
 fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, ended: Ended) -> Applied {
-    let now = state.now;
     let held = find(state, service)?;
     let Some(filled) = held.filled.take().filter(|filled| filled.vacancy.proof != Proof::NeverOwned) else {
         return vacate(state, context, service, ended.proof, ended.why);
@@ -115,12 +114,7 @@ fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, end
         None => filled.witnesses,
     });
     let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
-    let vacancy = Vacancy { why, ..filled.vacancy };
-    (held.owner, held.since) = (Owner::Vacant(vacancy.clone()), now);
-    let epoch = held.epoch;
-    let service = service.clone();
-    state.record(context, Event::LeaseEnded { service, epoch, vacancy });
-    Ok(true)
+    begin_vacancy(state, context, service, Vacancy { why, ..filled.vacancy })
 }
 
 /// S4: the lease has surely expired, by the leader's own time and with all that clocks may drift.
@@ -157,6 +151,12 @@ fn vacate(state: &mut State, context: &Context, service: &ServiceName, proof: Pr
     let held = find(state, service)?;
     let why = kept(why, KEPT_REASON);
     let vacancy = Vacancy { last: held.holder().cloned(), proof, why, since: now };
+    begin_vacancy(state, context, service, vacancy)
+}
+
+fn begin_vacancy(state: &mut State, context: &Context, service: &ServiceName, vacancy: Vacancy) -> Applied {
+    let now = state.now;
+    let held = find(state, service)?;
     (held.owner, held.since) = (Owner::Vacant(vacancy.clone()), now);
     let epoch = held.epoch;
     let service = service.clone();

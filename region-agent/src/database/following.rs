@@ -49,16 +49,14 @@ impl Following {
         if look.observed.is_some() {
             (self.starts, self.started) = (0, None);
         }
-        match look.seen.process {
-            Process::Starting | Process::Replica { streaming: false, .. } if of.is_some() => {
-                self.waits_since.get_or_insert_with(Instant::now);
-            }
+        let waits = match look.seen.process {
+            Process::Starting | Process::Replica { streaming: false, .. } => true,
             // It ended by itself.
-            Process::None if of.is_some() && self.starts > 0 => {
-                self.waits_since.get_or_insert_with(Instant::now);
-            }
-            _ => self.waits_since = None,
-        }
+            Process::None => self.starts > 0,
+            _ => false,
+        };
+        let since = self.waits_since.unwrap_or_else(Instant::now);
+        self.waits_since = (waits && of.is_some()).then_some(since);
     }
 
     pub(super) fn is_suspect(&self, process: &Process) -> bool {

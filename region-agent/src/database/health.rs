@@ -34,7 +34,10 @@ impl Prober {
         let shared = Arc::clone(&found);
         let task = tokio::spawn(async move {
             loop {
-                let probe = reading(postgres.write_probe(PROBE_WITHIN).await);
+                let probe = match reading(postgres.write_probe(PROBE_WITHIN).await) {
+                    Probe::Written => full(&postgres).await.map_or(Probe::Written, |why| Probe::Held { why }),
+                    hindered => hindered,
+                };
                 {
                     let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     if !matches!(probe, Probe::Stalled { .. } | Probe::Recovering { .. }) {
@@ -52,6 +55,17 @@ impl Prober {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         judge(&found.last, found.alive.elapsed(), lease_ttl)
     }
+}
+
+/// Two segments of the log: less, and the next write may be the last.
+const ROOM_MIN_BYTES: u64 = 32 << 20;
+
+/// Also one that still writes into what was set aside before. Only a primary is looked at: of a replica it
+/// would be an obstacle, and disks of one size are full together.
+async fn full(postgres: &Postgres) -> Option<String> {
+    let free = postgres.free_bytes().await.ok().filter(|free| *free < ROOM_MIN_BYTES)?;
+    let folder = postgres.settings().data_dir.display();
+    Some(format!("its disk is full: {} MiB are left for {folder}: make room", free >> 20))
 }
 
 fn reading(probe: WriteProbe) -> Probe {

@@ -45,7 +45,6 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const GUARD_WITHIN: Duration = Duration::from_secs(5);
 /// An heir says that it is ready so many times in a lease.
 const READY_AGAIN: u32 = 4;
-const ROOM_EVERY: Duration = Duration::from_secs(1);
 const READY_KEPT: usize = 4;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
@@ -68,8 +67,6 @@ pub(super) struct Keeper {
     level: Level,
     told: Option<(InstanceReport, Instant)>,
     problem: Option<String>,
-    /// When it was last looked whether the disk is full, and what was found.
-    room: Option<(Instant, Option<String>)>,
     /// While it is primary.
     prober: Option<Prober>,
     /// Since when it was granted the lease, and only failed to begin.
@@ -121,7 +118,6 @@ impl Keeper {
             level: Level::new(&folder),
             told: None,
             problem: None,
-            room: None,
             prober: None,
             cannot_begin: None,
             following: Following::default(),
@@ -256,15 +252,7 @@ impl Keeper {
         if let Some(Health::Held { why }) = health {
             look.problem = look.problem.or(Some(why));
         }
-        if self.room.as_ref().is_none_or(|(looked, _)| looked.elapsed() > ROOM_EVERY) {
-            self.room = Some((Instant::now(), see::disk_full(&postgres).await));
-        }
         let is_primary = look.seen.process == Process::Primary && leased;
-        if is_primary {
-            // Of a replica it would be an obstacle, and disks of one size are full together.
-            let full = self.room.as_ref().and_then(|(_, full)| full.clone());
-            look.problem = look.problem.or(full);
-        }
         match (is_primary, &self.prober) {
             (true, None) => self.prober = Some(Prober::start(postgres.clone())),
             (false, Some(_)) if status.running.is_none() => self.prober = None,

@@ -83,16 +83,6 @@ pub(super) async fn look(
     Look { seen, observed: found.observed, problem: found.problem }
 }
 
-/// Two segments of the log: less, and the next write may be the last.
-const ROOM_MIN_BYTES: u64 = 32 << 20;
-
-/// Full is also what still writes into what was set aside before.
-pub(super) async fn disk_full(postgres: &Postgres) -> Option<String> {
-    let free = postgres.free_bytes().await.ok().filter(|free| *free < ROOM_MIN_BYTES)?;
-    let folder = postgres.settings().data_dir.display();
-    Some(format!("its disk is full: {} MiB are left for {folder}: make room", free >> 20))
-}
-
 struct Found {
     files: Files,
     process: Process,
