@@ -5,6 +5,7 @@ use super::config::{self, Upstream};
 use super::error::{Class, PostgresError};
 use super::history::{self, Left};
 use super::run::{self, Finished};
+use super::sql::PRIMARY_TIMELINE;
 use super::{Postgres, durable};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +36,10 @@ impl Postgres {
 
     /// A primary, or an error: whoever followed another would have what that one has not, or lose it with it.
     pub(super) async fn identify(&self, upstream: &Upstream) -> Result<Source, PostgresError> {
-        let sql = "select s.system_identifier, ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
-  from pg_control_system() as s where not pg_is_in_recovery()";
-        let reply = self.ask(upstream, SQL, sql).await?;
+        let sql = format!(
+            "select system_identifier, {PRIMARY_TIMELINE} from pg_control_system() where not pg_is_in_recovery()"
+        );
+        let reply = self.ask(upstream, SQL, &sql).await?;
         if reply.trim().is_empty() {
             return Err(PostgresError::NotYet { what: format!("{} is not a primary", upstream.server()) });
         }

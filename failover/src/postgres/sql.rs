@@ -19,6 +19,7 @@ use super::Postgres;
 use super::error::PostgresError;
 
 pub use control::Promotion;
+pub(super) use observe::PRIMARY_TIMELINE;
 pub use observe::{Observed, Slot, Standby, WalReceiver};
 pub use position::Position;
 pub use probe::WriteProbe;

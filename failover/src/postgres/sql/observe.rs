@@ -90,7 +90,7 @@ pub(super) const REPLICA_TIMELINE: &str = "greatest((select received_tli from pg
      (select timeline_id from pg_control_checkpoint()), \
      (select min_recovery_end_timeline from pg_control_recovery()))";
 
-pub(super) const PRIMARY_TIMELINE: &str =
+pub(in crate::postgres) const PRIMARY_TIMELINE: &str =
     "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int";
 
 impl Sql {
