@@ -190,9 +190,15 @@ async fn postgres_a_clone_cut_off_begins_anew_and_moves_the_old_aside() {
         b.start().await;
         a.wait_streaming("region-b").await;
     }
-    let entries = fs::read_dir(b.dir()).unwrap().flatten();
-    let old = entries.filter(|entry| entry.file_name().to_string_lossy().contains("regent-old")).count();
-    assert_eq!(old, 1, "one is kept");
+    let beside = |mark: &str| {
+        let entries = fs::read_dir(b.dir()).unwrap().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.to_string_lossy().contains(mark)).collect::<Vec<_>>()
+    };
+    assert_eq!(beside("regent-old").len(), 1, "one is kept");
+    let logs = beside("regent-wal");
+    assert_eq!(logs.len(), 1, "the log of the other, which nobody else may have");
+    let mut segments = fs::read_dir(&logs[0]).unwrap().flatten();
+    assert!(segments.any(|entry| entry.file_name().len() == "000000010000000000000001".len()));
 }
 
 #[tokio::test]

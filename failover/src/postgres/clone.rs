@@ -1,7 +1,7 @@
 //! A replica made anew from its primary: copied beside, then renamed. What was there before is
 //! moved aside and not deleted.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::config::{Desired, Role, Upstream};
 use super::create::remove_folder;
@@ -66,7 +66,7 @@ impl Postgres {
             let mut all = inner.paths.all_aside();
             let newest = kept.or_else(|| all.last().cloned());
             all.retain(|path| Some(path) != newest.as_ref());
-            all.iter().try_for_each(|path| remove_folder(path))
+            all.iter().try_for_each(|path| give_way(inner, path))
         })
         .await?;
         Ok(cloned)
@@ -122,8 +122,17 @@ impl Postgres {
     }
 }
 
+/// Deletes what was moved aside before, but for its log, which may have what nobody else has (S3).
+fn give_way(inner: &Inner, aside: &Path) -> Result<(), PostgresError> {
+    let log = aside.join("pg_wal");
+    if log.symlink_metadata().is_ok() {
+        durable::rename(&log, &inner.paths.log_of(aside))?;
+    }
+    remove_folder(aside)
+}
+
 /// The primary names its size before it sends anything.
-fn enough_room(new: &std::path::Path, total_bytes: u64) -> Result<(), PostgresError> {
+fn enough_room(new: &Path, total_bytes: u64) -> Result<(), PostgresError> {
     let free = durable::free_bytes(new)?;
     let needed = total_bytes.saturating_add(SPARE_BYTES);
     if free >= needed {
@@ -133,8 +142,8 @@ fn enough_room(new: &std::path::Path, total_bytes: u64) -> Result<(), PostgresEr
         doing: "cloning",
         path: new.to_owned(),
         detail: format!(
-            "{} MiB are needed beside the data that are there now, and {} MiB are free; older copies end in \
-             .regent-old-TIME, saved tails are in -diverged",
+            "{} MiB are needed beside the data that are there now, and {} MiB are free; an older copy ends in \
+             .regent-old-TIME, the logs of those before it in .regent-wal-TIME, saved tails are in -diverged",
             needed >> 20,
             free >> 20
         ),

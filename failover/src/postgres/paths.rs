@@ -37,6 +37,13 @@ impl Paths {
         suffixed(&self.data, &format!("{ASIDE}{}", stamp(at)))
     }
 
+    /// Where the log goes of one that was moved aside and is deleted.
+    pub fn log_of(&self, aside: &Path) -> PathBuf {
+        let name = aside.file_name().unwrap_or_default().to_string_lossy();
+        let stamp = name.rsplit_once(ASIDE).map_or("", |(_, stamp)| stamp);
+        suffixed(&self.data, &format!("{LOG_ASIDE}{stamp}"))
+    }
+
     /// All that were moved aside, oldest first.
     pub fn all_aside(&self) -> Vec<PathBuf> {
         let (Some(parent), Some(name)) = (self.data.parent(), self.data.file_name()) else {
@@ -54,6 +61,7 @@ impl Paths {
 }
 
 const ASIDE: &str = ".regent-old-";
+const LOG_ASIDE: &str = ".regent-wal-";
 
 /// Sorts as time does, and needs no quoting in a shell.
 pub(super) fn stamp(at: Time) -> String {
