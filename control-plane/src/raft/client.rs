@@ -6,13 +6,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{
@@ -43,8 +42,8 @@ pub(super) const MESSAGE_MAX: usize = 64 * 1024 * 1024;
 const SNAPSHOT_PIECE: usize = 256 * 1024;
 /// A restarted peer is found again within this, so it does not grow.
 const RETRY: Duration = Duration::from_millis(50);
-/// Calls left unanswered before a connection is held for dead and opened anew.
-const UNANSWERED_MAX: u32 = 3;
+/// After a member has refused a question, which it does at once.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 type Error = RPCError<TypeConfig>;
 
@@ -55,6 +54,9 @@ pub(super) struct Patience {
     pub append: Duration,
     /// For a whole snapshot.
     pub snapshot: Duration,
+    /// For any answer at all on a connection, before it is held for dead and opened anew. Above the three
+    /// round trips after which a new one answers first, or none would ever be opened in time.
+    pub silence: Duration,
 }
 
 /// Makes clients for members. Clones share their connections.
@@ -66,34 +68,40 @@ pub(super) struct Peers {
     links: Arc<Mutex<Links>>,
 }
 
-type Links = HashMap<(u64, String), Arc<Link>>;
+/// Two connections to one member: what was lost on one holds up all that is behind it (TCP), and the
+/// other goes on.
+type Pair = [Link; 2];
+type Links = HashMap<(u64, String), Arc<Pair>>;
 
 impl Peers {
     pub(super) fn new(cluster_id: String, dial: Dial, patience: Patience) -> Peers {
         Peers { cluster_id, dial, patience, links: Arc::default() }
     }
 
-    fn link(&self, target: u64, member: &Member) -> Arc<Link> {
-        let (dial, member) = (self.dial.clone(), member.clone());
-        let dial = Box::new(move || dial(target, &member));
-        Arc::new(Link { channel: Mutex::new(dial()), dial, unanswered: AtomicU32::new(0) })
+    fn pair(&self, target: u64, member: &Member) -> Arc<Pair> {
+        Arc::new(std::array::from_fn(|_| {
+            let (dial, member) = (self.dial.clone(), member.clone());
+            let dial = Box::new(move || dial(target, &member));
+            let line = Mutex::new(Line { channel: dial(), silent: None });
+            Link { line, dial, patience: self.patience.silence }
+        }))
     }
 
-    /// Over the connection that all calls to this member share.
+    /// Over the connections that all calls to this member share.
     pub(super) fn to(&self, target: u64, member: &Member) -> Client {
         let key = (target, member.grpc.clone());
         let mut links = self.links.lock().expect("no panic under this lock");
         // An older address of the same member is of no more use.
         links.retain(|known, _| known.0 != target || *known == key);
-        let link = links.entry(key).or_insert_with(|| self.link(target, member)).clone();
+        let pair = links.entry(key).or_insert_with(|| self.pair(target, member)).clone();
         drop(links);
-        self.client(target, link)
+        self.client(target, pair)
     }
 
-    fn client(&self, target: u64, link: Arc<Link>) -> Client {
+    fn client(&self, target: u64, pair: Arc<Pair>) -> Client {
         let cluster = MetadataValue::from_bytes(self.cluster_id.as_bytes());
         let to = MetadataValue::from_bytes(&target.to_be_bytes());
-        Client { link, cluster, to, patience: self.patience }
+        Client { pair, cluster, to, patience: self.patience }
     }
 }
 
@@ -104,48 +112,74 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
         self.to(target, member)
     }
 
-    /// On a connection of its own, so that heartbeats need not wait behind a snapshot.
+    /// On connections of its own, so that heartbeats need not wait behind a snapshot.
     async fn new_snapshot_client(&mut self, target: u64, member: &Member) -> Client {
-        self.client(target, self.link(target, member))
+        self.client(target, self.pair(target, member))
     }
 }
 
-/// The connection to one member, opened anew when it went silent: waiting for TCP to notice, or for
+/// A connection to one member, opened anew when it went silent: waiting for TCP to notice, or for
 /// its doubled retransmission timers after a partition healed, would take many seconds.
 struct Link {
-    channel: Mutex<Channel>,
+    line: Mutex<Line>,
     dial: Box<dyn Fn() -> Channel + Send + Sync>,
-    unanswered: AtomicU32,
+    patience: Duration,
+}
+
+struct Line {
+    channel: Channel,
+    silent: Option<Silent>,
+}
+
+/// Of calls whose answer was not there in time, since the last answer.
+#[derive(Clone, Copy)]
+struct Silent {
+    since: Instant,
+    last: Instant,
 }
 
 impl Link {
-    fn channel(&self) -> Channel {
-        self.channel.lock().expect("no panic under this lock").clone()
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().expect("no panic under this lock")
     }
 
     fn answered(&self) {
-        self.unanswered.store(0, Ordering::Relaxed);
+        self.line().silent = None;
     }
 
     fn missed(&self) {
-        if self.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_MAX {
-            self.answered();
-            *self.channel.lock().expect("no panic under this lock") = (self.dial)();
+        let mut line = self.line();
+        let last = Instant::now();
+        let since = line.silent.map_or(last, |silent| silent.since);
+        line.silent = Some(Silent { since, last });
+        if last - since >= self.patience {
+            drop(line);
+            self.open_anew();
         }
+    }
+
+    fn open_anew(&self) {
+        *self.line() = Line { channel: (self.dial)(), silent: None };
     }
 }
 
 /// Calls one member.
 pub(super) struct Client {
-    link: Arc<Link>,
+    pair: Arc<Pair>,
     cluster: BinaryMetadataValue,
     to: BinaryMetadataValue,
     patience: Patience,
 }
 
 impl Client {
-    fn stub(&self) -> RaftClient<Channel> {
-        RaftClient::new(self.link.channel())
+    /// The one that answered last; where none does, each in turn.
+    fn link(&self) -> &Link {
+        let last_missed = |link: &&Link| link.line().silent.map(|silent| silent.last);
+        self.pair.iter().min_by_key(last_missed).expect("there are two")
+    }
+
+    fn stub(link: &Link) -> RaftClient<Channel> {
+        RaftClient::new(link.line().channel.clone())
             .max_decoding_message_size(MESSAGE_MAX)
             .max_encoding_message_size(MESSAGE_MAX)
     }
@@ -159,10 +193,11 @@ impl Client {
 
     async fn ask<T>(
         &self,
+        link: &Link,
         within: Duration,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
     ) -> Result<T, Error> {
-        let mut call = Unanswered::new(&self.link, call);
+        let mut call = Unanswered::new(link, call);
         match tokio::time::timeout(within, &mut call.future).await {
             Ok(answer) => {
                 call.done();
@@ -224,7 +259,8 @@ type Waiting = Arc<Mutex<VecDeque<Instant>>>;
 struct Answers<'s> {
     responses: Streaming<pb::AppendResponse>,
     waiting: Waiting,
-    client: &'s Client,
+    link: &'s Link,
+    patience: Duration,
 }
 
 impl NetStreamAppend<TypeConfig> for Client {
@@ -247,9 +283,10 @@ impl NetStreamAppend<TypeConfig> for Client {
                 sent.lock().expect("no panic under this lock").push_back(Instant::now());
                 convert::append(&request)
             });
-            let mut stub = self.stub();
-            let responses = self.ask(self.patience.append, stub.append(self.request(requests))).await?;
-            let answers = Answers { responses, waiting, client: self };
+            let (link, patience) = (self.link(), self.patience.append);
+            let mut stub = Self::stub(link);
+            let responses = self.ask(link, patience, stub.append(self.request(requests))).await?;
+            let answers = Answers { responses, waiting, link, patience };
             Ok(stream::unfold(Some(answers), next_answer).boxed())
         })
     }
@@ -259,9 +296,8 @@ async fn next_answer(
     answers: Option<Answers<'_>>,
 ) -> Option<(Result<StreamAppendResult<TypeConfig>, Error>, Option<Answers<'_>>)> {
     let mut answers = answers?;
-    let patience = answers.client.patience.append;
+    let (link, patience) = (answers.link, answers.patience);
     let answer = loop {
-        let link = &answers.client.link;
         let idle = answers.waiting.lock().expect("no panic under this lock").is_empty();
         let mut next = Unanswered::new(link, answers.responses.message());
         // Who asked nothing is owed nothing: a stream that just waits for entries counts for neither side.
@@ -277,7 +313,7 @@ async fn next_answer(
                 let oldest = answers.waiting.lock().expect("no panic under this lock").front().copied();
                 if oldest.is_some_and(|sent| sent.elapsed() >= patience) {
                     // Entries were sent and nothing came back: this is evidence enough by itself.
-                    (0..UNANSWERED_MAX).for_each(|_| link.missed());
+                    link.open_anew();
                     break Err(silent(patience));
                 }
             }
@@ -287,7 +323,7 @@ async fn next_answer(
         Ok(None) if answers.waiting.lock().expect("no panic under this lock").is_empty() => None,
         // Ended by the peer, as one that is stopping does; its successor has another connection.
         Ok(None) => {
-            answers.client.link.missed();
+            link.missed();
             let why = "the stream ended before the answer";
             Some((Err(RPCError::Unreachable(Unreachable::from_string(why))), None))
         }
@@ -311,16 +347,42 @@ impl Client {
         }
     }
 
-    /// The vote that this member holds. One that is dropped says nothing of the connection: mostly another
-    /// member has answered first.
-    pub(super) async fn read_vote(&self, within: Duration) -> Result<Vote, Error> {
-        let mut stub = self.stub();
-        let call = stub.read_vote(self.request(pb::ReadVoteRequest {}));
-        let Ok(answer) = tokio::time::timeout(within, call).await else {
-            self.link.missed();
-            return Err(silent(within));
+    /// The vote that this member holds. Asked again and again, on the other connection where one is slow: a
+    /// single question would wait as long as TCP for what was lost.
+    pub(super) async fn read_vote(&self, again_after: Duration, within: Duration) -> Result<Vote, Error> {
+        let mut asked = FuturesUnordered::new();
+        let answer = async {
+            loop {
+                asked.push(self.ask_vote(self.link(), again_after));
+                let mut again_at = Instant::now() + again_after;
+                loop {
+                    tokio::select! {
+                        Some(answer) = asked.next() => match answer {
+                            Ok(vote) => return vote,
+                            Err(_) => again_at = again_at.min(Instant::now() + ASK_AGAIN),
+                        },
+                        () = tokio::time::sleep_until(again_at) => break,
+                    }
+                }
+            }
         };
-        self.link.answered();
+        tokio::time::timeout(within, answer).await.map_err(|_| silent(within))
+    }
+
+    /// However late the answer comes, it counts. One that is dropped before `patience` is over says nothing
+    /// of the connection: mostly another member has answered first.
+    async fn ask_vote(&self, link: &Link, patience: Duration) -> Result<Vote, Error> {
+        let mut stub = Self::stub(link);
+        let call = stub.read_vote(self.request(pb::ReadVoteRequest {}));
+        tokio::pin!(call);
+        let answer = match tokio::time::timeout(patience, &mut call).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                link.missed();
+                call.await
+            }
+        };
+        link.answered();
         convert::read_vote(answer.map_err(refused)?.into_inner().vote.as_ref()).map_err(unreadable)
     }
 
@@ -337,9 +399,10 @@ impl NetVote<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
-        let mut stub = self.stub();
+        let link = self.link();
+        let mut stub = Self::stub(link);
         let call = stub.vote(self.request(Self::vote_message(&rpc)));
-        Self::read_vote_response(&self.ask(option.soft_ttl(), call).await?)
+        Self::read_vote_response(&self.ask(link, option.soft_ttl(), call).await?)
     }
 
     async fn pre_vote(
@@ -347,9 +410,10 @@ impl NetVote<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
-        let mut stub = self.stub();
+        let link = self.link();
+        let mut stub = Self::stub(link);
         let call = stub.pre_vote(self.request(Self::vote_message(&rpc)));
-        Self::read_vote_response(&self.ask(option.soft_ttl(), call).await?)
+        Self::read_vote_response(&self.ask(link, option.soft_ttl(), call).await?)
     }
 }
 
@@ -377,8 +441,9 @@ impl NetSnapshot<TypeConfig> for Client {
         });
         let parts = std::iter::once(pb::snapshot_chunk::Part::Head(head)).chain(pieces);
         let chunks = stream::iter(parts.map(|part| pb::SnapshotChunk { part: Some(part) }));
-        let mut stub = self.stub();
-        let call = self.ask(self.patience.snapshot, stub.install_snapshot(self.request(chunks)));
+        let link = self.link();
+        let mut stub = Self::stub(link);
+        let call = self.ask(link, self.patience.snapshot, stub.install_snapshot(self.request(chunks)));
         let answer = tokio::select! {
             answer = call => answer,
             closed = cancel => return Err(closed.into()),
@@ -402,41 +467,85 @@ impl NetTransferLeader<TypeConfig> for Client {
             to: *req.to_node_id(),
             last_log: req.last_log_id().map(convert::log_id),
         };
-        let mut stub = self.stub();
-        let answer = self.ask(option.soft_ttl(), stub.transfer_leader(self.request(message))).await?;
+        let link = self.link();
+        let mut stub = Self::stub(link);
+        let call = stub.transfer_leader(self.request(message));
+        let answer = self.ask(link, option.soft_ttl(), call).await?;
         convert::read_transferred(&answer).map_err(unreadable)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tonic::transport::Endpoint;
 
     use super::*;
+    use crate::testing::{self, CLUSTER, Group, SOON};
 
-    #[tokio::test]
-    async fn what_was_not_waited_for_costs_no_connection_and_what_was_not_answered_does() {
-        // Takes connections in, and says nothing.
+    const AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+    fn patience(silence: Duration) -> Patience {
+        Patience { append: Duration::from_secs(1), snapshot: Duration::from_secs(1), silence }
+    }
+
+    /// Takes connections in, and says nothing.
+    async fn silent_member() -> (tokio::net::TcpListener, Channel) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        (listener, Endpoint::from_shared(address).unwrap().connect_lazy())
+    }
+
+    /// A dialled connection takes several round trips before it answers. One that was opened anew before
+    /// that never would.
+    #[tokio::test]
+    async fn a_connection_is_opened_anew_once_it_was_silent_for_long_and_not_for_what_was_dropped() {
+        let (_listener, silent) = silent_member().await;
         let dialled = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&dialled);
         let dial: Dial = Arc::new(move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
-            Endpoint::from_shared(address.clone()).unwrap().connect_lazy()
+            silent.clone()
         });
-        let patience = Patience { append: Duration::from_secs(1), snapshot: Duration::from_secs(1) };
-        let client = Peers::new("test".into(), dial, patience).to(2, &Member::default());
+        let client =
+            |silence| Peers::new("test".into(), dial.clone(), patience(silence)).to(2, &Member::default());
+        let patient = client(Duration::from_secs(60));
         for _ in 0..10 {
-            let asked = client.read_vote(Duration::from_secs(60));
-            assert!(tokio::time::timeout(Duration::from_millis(5), asked).await.is_err());
+            let asked = patient.read_vote(SOON, SOON);
+            assert!(tokio::time::timeout(AGAIN_AFTER, asked).await.is_err());
         }
-        assert_eq!(dialled.load(Ordering::SeqCst), 1);
-        for _ in 0..UNANSWERED_MAX {
-            assert!(client.read_vote(Duration::from_millis(5)).await.is_err());
+        assert!(patient.read_vote(AGAIN_AFTER, AGAIN_AFTER * 20).await.is_err());
+        assert_eq!(dialled.swap(0, Ordering::SeqCst), 2);
+        let silent_for = AGAIN_AFTER * 20;
+        let impatient = client(silent_for);
+        let asking = impatient.read_vote(AGAIN_AFTER, SOON);
+        let begun = Instant::now();
+        let anew = async {
+            while dialled.load(Ordering::SeqCst) < 4 {
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        };
+        tokio::select! {
+            answer = asking => panic!("{answer:?}"),
+            () = anew => assert!(begun.elapsed() >= silent_for),
         }
-        assert_eq!(dialled.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_one_connection_hangs_the_other_is_asked() {
+        let group = Group::formed(3).await;
+        let (_listener, silent) = silent_member().await;
+        let well = group.channel(&testing::controller(1), 2);
+        let dialled = AtomicUsize::new(0);
+        let dial: Dial = Arc::new(move |_, _| match dialled.fetch_add(1, Ordering::SeqCst) {
+            0 => silent.clone(),
+            1 => well.clone(),
+            _ => panic!("neither is opened anew"),
+        });
+        let client = Peers::new(CLUSTER.into(), dial, patience(SOON * 3)).to(2, &Member::default());
+        client.read_vote(AGAIN_AFTER, SOON).await.unwrap();
+        // From then on that one is asked first.
+        client.read_vote(SOON * 2, SOON).await.unwrap();
     }
 }

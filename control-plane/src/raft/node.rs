@@ -102,7 +102,11 @@ pub async fn start_on(
     let config = Arc::new(settings.config()?);
     let store = Store::open(disk, commit).map_err(|error| data_error(&settings, error))?;
     let (machine, view) = StateMachine::new(store.clone());
-    let patience = Patience { append: settings.append_patience(), snapshot: settings.snapshot_patience() };
+    let patience = Patience {
+        append: settings.append_patience(),
+        snapshot: settings.snapshot_patience(),
+        silence: settings.silence_patience(),
+    };
     let peers = Peers::new(settings.cluster_id.clone(), dial, patience);
     let raft = Raft::new(settings.member_id, config, peers.clone(), store, machine)
         .await

@@ -72,6 +72,11 @@ impl Settings {
         Duration::from_secs(60)
     }
 
+    /// A heartbeat is longer than a round trip.
+    pub(super) fn silence_patience(&self) -> Duration {
+        self.heartbeat * 6
+    }
+
     /// How long a leader may go without a majority's answer and still take commands.
     pub(super) fn quorum_patience(&self) -> Duration {
         self.election_timeout_max * 2

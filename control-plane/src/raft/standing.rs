@@ -12,9 +12,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::node::Node;
-use super::types::{Member, Raft, TypeConfig, Vote};
-
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+use super::types::{Member, Raft, TypeConfig};
 
 /// Whose answers are needed: a majority of each set. There are two while members change (Raft §6).
 struct Electorate {
@@ -39,10 +37,13 @@ impl Node {
         if !vote.committed || vote.leader_id.node_id != self.id() {
             return None;
         }
+        let again_after = self.settings.heartbeat * 2;
         let mut agree = BTreeSet::from([self.id()]);
         let mut asked: FuturesUnordered<_> = electorate
             .others(self.id())
-            .map(|(id, member)| async move { (id, self.ask_vote(id, member, within).await) })
+            .map(|(id, member)| async move {
+                (id, self.peers.to(id, member).read_vote(again_after, within).await.ok())
+            })
             .collect();
         while !electorate.is_majority(&agree) {
             match asked.next().await? {
@@ -51,24 +52,6 @@ impl Node {
             }
         }
         Some(vote.leader_id.term)
-    }
-
-    /// Again and again, each time on the connection that is then: a single question would wait as long as
-    /// TCP for what was lost.
-    async fn ask_vote(&self, id: u64, member: &Member, within: Duration) -> Option<Vote> {
-        let deadline = Instant::now() + within;
-        let once = self.settings.heartbeat * 2;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            match self.peers.to(id, member).read_vote(once.min(left)).await {
-                Ok(vote) => return Some(vote),
-                // One that refuses does so at once.
-                Err(_) => tokio::time::sleep(ASK_AGAIN.min(left)).await,
-            }
-        }
     }
 
     /// The quickest of so many answers of another member; none if one did not come in time.
@@ -83,7 +66,7 @@ impl Node {
         let mut quickest = within;
         for _ in 0..asked {
             let sent = Instant::now();
-            client.read_vote(within).await.ok()?;
+            client.read_vote(within, within).await.ok()?;
             quickest = quickest.min(sent.elapsed());
         }
         Some(quickest)
