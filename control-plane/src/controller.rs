@@ -21,6 +21,7 @@ use crate::freshness::Freshness;
 use crate::heard::Heard;
 use crate::raft::{Member, Node, ProposeError, ReadError};
 use crate::rounds::Rounds;
+use crate::telling::Telling;
 
 /// The largest message between controllers: a whole configuration and some.
 pub(crate) const MESSAGE_MAX: usize = 8 * 1024 * 1024;
@@ -35,6 +36,7 @@ pub struct Controller {
     pub heard: Heard,
     pub freshness: Freshness,
     pub rounds: Rounds,
+    pub telling: Telling,
     pub host: Host,
     pub region: String,
     credentials: Credentials,
@@ -61,6 +63,7 @@ impl Controller {
             heard: Heard::default(),
             freshness: Freshness::default(),
             rounds: Rounds::default(),
+            telling: Telling::default(),
             host,
             region,
             credentials,

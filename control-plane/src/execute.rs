@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use decision::command::{Command, Outcome, Refusal};
 use decision::config::check::contradictions;
-use decision::decide::{self, decide, decide_told, is_waited_for};
+use decision::decide::{self, decide, decide_told, waiting};
 use decision::explain::Rejected;
 use decision::name::RegionName;
 use decision::plan::Plan;
+use decision::state::State;
 use wire::api::{ForwardAnswer, Forwarded, Intent, IntentReply, Query};
 
 use crate::controller::{Attempt, Controller};
@@ -23,7 +24,13 @@ pub async fn forwarded(
 ) -> Result<ForwardAnswer, Attempt> {
     match what {
         Forwarded::Command { command } => {
-            let then = what_follows(controller, &command);
+            let state = controller.state();
+            let under_way =
+                waiting(&state, &command).map(|service| controller.telling.begin(service, &command));
+            let then = match &under_way {
+                Some(under_way) => what_follows(controller, &state, &under_way.with_those_before()),
+                None => Vec::new(),
+            };
             let outcome = match then.is_empty() {
                 true => commit(controller, *command, by, within).await?,
                 false => commit_with(controller, *command, then, within).await?,
@@ -124,14 +131,9 @@ async fn intent(
     })
 }
 
-/// Most of what is committed is evidence and sessions: the leader's memory is copied only for the rest.
-fn what_follows(controller: &Controller, command: &Command) -> Vec<Command> {
-    let state = controller.state();
-    if !is_waited_for(&state, command) {
-        return Vec::new();
-    }
+fn what_follows(controller: &Controller, state: &State, told: &[Command]) -> Vec<Command> {
     let Some((view, now)) = controller.heard.view() else { return Vec::new() };
-    decide_told(&state, &view, now, command)
+    decide_told(state, &view, now, told)
 }
 
 /// Commits what an agent told and what follows from it, and gives what became of the former.

@@ -14,6 +14,7 @@ pub mod raft;
 mod rounds;
 mod run;
 mod seat;
+mod telling;
 #[cfg(test)]
 mod testing;
 pub mod view;

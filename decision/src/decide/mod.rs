@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(crate) use database::too_few_vantages;
 pub use force::{force, forceable};
 pub use operator::{failback, movable, switchover};
-pub use told::{decide_told, is_waited_for};
+pub use told::{decide_told, waiting};
 pub use what_if::{WhatIf, if_lost};
 
 use crate::command::{Command, Outcome, Refusal, Stamped};

@@ -184,7 +184,8 @@ fn what_follows_from_the_last_word_is_committed_with_it() {
         unwritten: false,
         why: "postgres ended".into(),
     };
-    let then = decide_told(&world.state, &world.view, world.now, &release);
+    let follows = |world: &World, told: &[Command]| decide_told(&world.state, &world.view, world.now, told);
+    let then = follows(&world, std::slice::from_ref(&release));
     assert!(then.is_empty(), "the positions are wanting: {then:?}");
     world.must(release);
     let at_rest = |world: &World, region: &str| {
@@ -193,16 +194,19 @@ fn what_follows_from_the_last_word_is_committed_with_it() {
         let report = InstanceReport { settled, role: InstanceRole::Replica { streaming: false }, ..told };
         Command::ReportInstance { agent: AgentId::new(region, 1), service: "app".into(), report }
     };
-    for region in ["us", "eu"] {
-        let report = at_rest(&world, region);
-        assert!(decide_told(&world.state, &world.view, world.now, &report).is_empty(), "{region}");
-        world.must(report);
-    }
+    let first = at_rest(&world, "us");
+    assert!(follows(&world, std::slice::from_ref(&first)).is_empty());
+    world.must(first);
+    // The second is not in the log yet when the last comes.
+    let second = at_rest(&world, "eu");
+    assert!(follows(&world, std::slice::from_ref(&second)).is_empty());
     let last = at_rest(&world, "ap");
-    let then = decide_told(&world.state, &world.view, world.now, &last);
+    assert!(follows(&world, std::slice::from_ref(&last)).is_empty());
+    let then = follows(&world, &[second.clone(), last.clone()]);
     assert!(then.iter().any(|command| matches!(command, Command::OpenPlan { .. })), "{then:?}");
-    let commands = std::iter::once(last).chain(then).collect();
-    world.must(Command::Batch { commands });
+    let batch = Command::Batch { commands: std::iter::once(last).chain(then).collect() };
+    world.must(second);
+    world.must(batch);
     assert!(world.state.databases[&"app".into()].holder().is_some());
     let by = |wanted: fn(&Event) -> bool| {
         let found = world.state.journal.entries().rfind(|entry| wanted(&entry.event));
