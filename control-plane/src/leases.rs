@@ -106,6 +106,7 @@ mod tests {
             ready: None,
             system: None,
             branch: None,
+            guard: None,
             problem: None,
         };
         for region in ["us", "eu", "ap"] {

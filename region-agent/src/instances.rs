@@ -135,6 +135,7 @@ pub(crate) mod tests {
             ready: None,
             system: None,
             branch: None,
+            guard: None,
             problem: None,
         }
     }

@@ -58,6 +58,7 @@ fn instance(state: &State, held: &Ownership, region: &RegionName, wished: &Insta
         silent_ms: told.and_then(silent),
         settled: held.settled(region).is_some(),
         system: told.and_then(|told| told.system.clone()),
+        guard: told.and_then(|told| told.guard),
         problem: told.and_then(|told| told.problem.clone()),
         priority: wished.priority,
         nofailover: wished.nofailover,
@@ -168,7 +169,7 @@ mod tests {
             shown["instances"][2],
             json!({"region": "ap", "address": "db.ap.test:5432", "live": true,
                 "role": {"is": "replica", "streaming": false}, "timeline": 1, "position": "0/0", "lag_bytes": 4_096,
-                "silent_ms": 3_000, "settled": false, "system": "7", "problem": null, "priority": 100,
+                "silent_ms": 3_000, "settled": false, "system": "7", "guard": null, "problem": null, "priority": 100,
                 "nofailover": false})
         );
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Who may write to a service's database, and what its instances say of themselves.
 
 pub mod branch;
+pub mod guard;
 pub mod health;
 pub mod keep;
 pub mod lease;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::branch::{Branch, Kinship, kinship};
+use self::guard::Guard;
 use crate::config::Database;
 use crate::lsn::Lsn;
 use crate::name::RegionName;
@@ -160,6 +162,9 @@ pub struct InstanceReport {
     /// The newest timeline of its log.
     #[serde(default)]
     pub branch: Option<Branch>,
+    /// None where it cannot be asked.
+    #[serde(default)]
+    pub guard: Option<Guard>,
     /// What is wrong with it, and what to do about it.
     pub problem: Option<String>,
 }

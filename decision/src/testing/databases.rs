@@ -227,6 +227,7 @@ impl World {
             ready: None,
             system: has_data.then(|| "7".into()),
             branch: instance.branch.filter(|_| has_data),
+            guard: None,
             problem: None,
         };
         let (agent, service) = (agent.clone(), wanted.service.clone());

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use decision::config::Mode;
 use decision::database::InstanceRole;
+use decision::database::guard::Guard;
 use decision::name::ServiceName;
 use decision::time::{Human, Time};
 use wire::api::{DatabaseStatus, InstanceStatus};
 
 use super::output::{Table, age, bytes, span};
 
-const REGION: [&str; 10] =
-    ["REGION", "ROLE", "TIMELINE", "POSITION", "LAG", "SILENT", "LEASE", "PRIORITY", "SYSTEM", "PROBLEM"];
+const REGION: [&str; 11] = [
+    "REGION", "ROLE", "TIMELINE", "POSITION", "LAG", "SILENT", "LEASE", "GUARD", "PRIORITY", "SYSTEM",
+    "PROBLEM",
+];
 
 pub fn text(service: &ServiceName, database: &DatabaseStatus, as_of: Time, wide: bool) -> String {
     let mut text = headline(service, database, as_of);
@@ -66,7 +69,7 @@ fn headline(service: &ServiceName, database: &DatabaseStatus, as_of: Time) -> St
     }
 }
 
-fn row(database: &DatabaseStatus, instance: &InstanceStatus) -> [String; 10] {
+fn row(database: &DatabaseStatus, instance: &InstanceStatus) -> [String; 11] {
     let none = || "-".to_owned();
     let role = instance.role.map_or_else(|| "unknown".to_owned(), |role| role.to_string());
     let lease = database.lease.filter(|_| database.writer.as_ref() == Some(&instance.region));
@@ -86,6 +89,7 @@ fn row(database: &DatabaseStatus, instance: &InstanceStatus) -> [String; 10] {
         instance.lag_bytes.map_or_else(none, bytes),
         instance.silent_ms.map_or_else(none, human),
         lease.map_or_else(none, |lease| format!("{} left", human(lease.left_ms))),
+        instance.guard.as_ref().map_or_else(none, Guard::to_string),
         instance.priority.to_string(),
         instance.system.clone().unwrap_or_else(none),
         problems.join("; "),
@@ -156,6 +160,9 @@ fn instance_found(database: &DatabaseStatus, instance: &InstanceStatus) -> (bool
     if let Some(problem) = &instance.problem {
         return (false, format!("{role}: {problem}"));
     }
+    if let Some(problem) = instance.guard.as_ref().and_then(Guard::problem) {
+        return (false, format!("{role}: {problem}"));
+    }
     if let (Some(ours), Some(its)) = (&database.system, &instance.system)
         && ours != its
     {
@@ -216,6 +223,7 @@ fn successor(service: &ServiceName, database: &DatabaseStatus) -> (bool, String)
 mod tests {
     use decision::config::MaxDataLoss;
     use decision::database::Proof;
+    use decision::database::guard::Watchdog;
     use decision::plan::Epoch;
     use wire::api::{Connect, LeaseStatus, VacancyStatus};
 
@@ -234,6 +242,11 @@ mod tests {
             silent_ms: (!is_primary).then_some(200),
             settled: false,
             system: Some("7".into()),
+            guard: Some(Guard {
+                armed: is_primary.then_some(Epoch(2)),
+                backstop: true,
+                watchdog: if is_primary { Watchdog::Well } else { Watchdog::Absent },
+            }),
             problem: None,
             priority: 100,
             nofailover: false,
@@ -268,10 +281,10 @@ mod tests {
             text(&"app".into(), &database(), Time(60_000), false),
             "\
 database of app: written in us at epoch 2 for 60s, async, renewed 300ms ago
-REGION  ROLE                    TIMELINE  POSITION   LAG       SILENT  LEASE      PROBLEM
-us      primary                 1         0/3000060  0 B       -       3.9s left
-eu      replica                 1         0/3000060  4.9 KiB   200ms   -
-ap      replica, not streaming  1         0/3000060  64.0 MiB  200ms   -          its agent has no session: this is what was told last
+REGION  ROLE                    TIMELINE  POSITION   LAG       SILENT  LEASE      GUARD                 PROBLEM
+us      primary                 1         0/3000060  0 B       -       3.9s left  armed at 2, watchdog
+eu      replica                 1         0/3000060  4.9 KiB   200ms   -          at rest
+ap      replica, not streaming  1         0/3000060  64.0 MiB  200ms   -          at rest               its agent has no session: this is what was told last
 connect: postgresql://…
 "
         );
@@ -311,6 +324,12 @@ connect: postgresql://…
             found(&database).last().unwrap(),
             "BAD successor of app: none within max_data_loss (1000 B and 30s): eu would need `failover failover app \
              --allow-data-loss`"
+        );
+        database.instances[0].guard.as_mut().unwrap().backstop = false;
+        assert_eq!(
+            found(&database)[2],
+            "BAD database of app in us: primary: its guard has no backstop, so that nothing fences if the guard is \
+             killed: guard.log says why"
         );
         database.instances[1].problem = Some("no space left".into());
         assert_eq!(

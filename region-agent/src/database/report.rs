@@ -76,6 +76,7 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
             _ => None,
         },
         branch: facts.branch,
+        guard: Some(look.guard),
         problem: facts.problem.clone(),
     }
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use decision::database::Position;
 use decision::database::branch::Kinship;
+use decision::database::guard::{Guard, Watchdog};
 use decision::database::keep::{Ended, Files, Process, Seen};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::plan::Epoch;
 use failover::postgres::{DataDir, Observed, Postgres, PostgresError, Sql};
 
-use crate::guard::protocol::{By, Phase, Status};
+use crate::guard::protocol::{By, Phase, Status, WatchdogState};
 
 /// What the server itself last said, kept over one look.
 #[derive(Default)]
@@ -42,6 +43,7 @@ impl Connection {
 pub(super) struct Look {
     pub(super) seen: Seen,
     pub(super) observed: Option<Observed>,
+    pub(super) guard: Guard,
     /// Of the data folder, where it matters to a person.
     pub(super) problem: Option<String>,
 }
@@ -80,7 +82,20 @@ pub(super) async fn look(
         parted: false,
         suspect: false,
     };
-    Look { seen, observed: found.observed, problem: found.problem }
+    Look { seen, observed: found.observed, guard: guard(status), problem: found.problem }
+}
+
+fn guard(status: &Status) -> Guard {
+    let lease = status.running.as_ref().and_then(|running| running.lease);
+    Guard {
+        armed: lease.map(|lease| Epoch(lease.epoch)),
+        backstop: status.backstop,
+        watchdog: match &status.watchdog {
+            WatchdogState::Absent => Watchdog::Absent,
+            WatchdogState::Closed | WatchdogState::Open => Watchdog::Well,
+            WatchdogState::Failed(_) => Watchdog::Failed,
+        },
+    }
 }
 
 struct Found {

@@ -1,6 +1,7 @@
 //! Who writes to a service's database, how its copies are, and where clients reach it.
 
 use decision::config::{MaxDataLoss, Mode};
+use decision::database::guard::Guard;
 use decision::database::{InstanceRole, Proof};
 use decision::lsn::Lsn;
 use decision::name::{RegionName, ServiceName};
@@ -69,6 +70,8 @@ pub struct InstanceStatus {
     /// It follows nobody and has told its final position in the vacancy that is now.
     pub settled: bool,
     pub system: Option<String>,
+    /// The process beside it that ends it with its lease.
+    pub guard: Option<Guard>,
     pub problem: Option<String>,
     pub priority: u8,
     pub nofailover: bool,
