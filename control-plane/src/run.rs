@@ -86,7 +86,9 @@ pub async fn run(
     let faces = http::public(http_backend(&controller));
     let page = public.spawn(serve_plain(page, faces, ServeLimits::public(), serving.clone()));
     let leader = tokio::spawn(leader::run(controller.clone(), leading.clone()));
+    let member = node.clone();
     let background = [
+        tokio::spawn(async move { member.keep_connected().await }),
         tokio::spawn(freshness::follow(controller.clone())),
         tokio::spawn(freshness::confirm(controller.clone())),
         tokio::spawn(seat::keep(controller.clone())),

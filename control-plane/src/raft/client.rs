@@ -369,6 +369,13 @@ impl Client {
         tokio::time::timeout(within, answer).await.map_err(|_| silent(within))
     }
 
+    /// So that both connections are open when they are needed, or are opened anew.
+    pub(super) async fn ask_on_both(&self) {
+        let patience = self.patience.silence;
+        let asked = self.pair.iter().map(|link| self.ask_vote(link, patience / 2));
+        let _ = tokio::time::timeout(patience, futures::future::join_all(asked)).await;
+    }
+
     /// However late the answer comes, it counts. One that is dropped before `patience` is over says nothing
     /// of the connection: mostly another member has answered first.
     async fn ask_vote(&self, link: &Link, patience: Duration) -> Result<Vote, Error> {
@@ -529,6 +536,19 @@ mod tests {
         tokio::select! {
             answer = asking => panic!("{answer:?}"),
             () = anew => assert!(begun.elapsed() >= silent_for),
+        }
+    }
+
+    #[tokio::test]
+    async fn both_connections_are_opened_before_they_are_needed() {
+        let (listener, silent) = silent_member().await;
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        drop(silent);
+        let dial: Dial = Arc::new(move |_, _| Endpoint::from_shared(address.clone()).unwrap().connect_lazy());
+        let client = Peers::new("test".into(), dial, patience(AGAIN_AFTER * 20)).to(2, &Member::default());
+        client.ask_on_both().await;
+        for _ in 0..2 {
+            tokio::time::timeout(SOON, listener.accept()).await.unwrap().unwrap();
         }
     }
 

@@ -11,8 +11,11 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use super::client::Client;
 use super::node::Node;
-use super::types::{Member, Raft, TypeConfig};
+use super::types::{Member, Raft, TypeConfig, Vote};
+
+const CONNECTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Whose answers are needed: a majority of each set. There are two while members change (Raft §6).
 struct Electorate {
@@ -27,13 +30,7 @@ impl Node {
     /// then; a later leader would have needed one of them (Raft §5.4.3). A member takes a vote into its
     /// memory before it lets anybody know of it, so its memory is never behind what it has told.
     pub async fn still_leads(&self, within: Duration) -> Option<u64> {
-        let (vote, electorate) = read_state(&self.raft, |state| {
-            let config = state.membership_state.effective();
-            let sets = config.membership().get_joint_config().clone();
-            let members = config.nodes().map(|(id, member)| (*id, member.clone())).collect();
-            (*state.vote_ref(), Electorate { sets, members })
-        })
-        .await?;
+        let (vote, electorate) = self.electorate().await?;
         if !vote.committed || vote.leader_id.node_id != self.id() {
             return None;
         }
@@ -52,6 +49,31 @@ impl Node {
             }
         }
         Some(vote.leader_id.term)
+    }
+
+    /// With the vote that this member holds.
+    async fn electorate(&self) -> Option<(Vote, Electorate)> {
+        read_state(&self.raft, |state| {
+            let config = state.membership_state.effective();
+            let sets = config.membership().get_joint_config().clone();
+            let members = config.nodes().map(|(id, member)| (*id, member.clone())).collect();
+            (*state.vote_ref(), Electorate { sets, members })
+        })
+        .await
+    }
+
+    /// Keeps both connections to every other member open, for ever. A candidate has one election timeout for
+    /// an answer: less than a connection takes that it has to open first.
+    pub async fn keep_connected(&self) {
+        let mut ticks = tokio::time::interval(CONNECTED_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some((_, electorate)) = self.electorate().await else { return };
+            let others = electorate.members.iter().filter(|(id, _)| **id != self.id());
+            let clients: Vec<_> = others.map(|(id, member)| self.peers.to(*id, member)).collect();
+            futures::future::join_all(clients.iter().map(Client::ask_on_both)).await;
+        }
     }
 
     /// The quickest of so many answers of another member; none if one did not come in time.
