@@ -23,8 +23,9 @@ use super::protocol::ExitStatus;
 use super::watchdog;
 
 /// How long the guard is given to fence by itself, from when it is noticed that it is due: both wake
-/// at the same moment, also after the machine was suspended.
-const GRACE_NS: u64 = 100 * MILLISECOND;
+/// at the same moment, also after the machine was suspended. The fence is due by then, so that haste costs
+/// nothing; what is left of the shortest fence budget is for the killing.
+const GRACE_NS: u64 = 20 * MILLISECOND;
 /// A guard that fences says so this often,
 pub(super) const BUSY_EVERY_NS: u64 = 200 * MILLISECOND;
 /// and is believed for this long.

@@ -32,12 +32,12 @@
 //!   and time is looked at between any two requests.
 //! - The guard in turn is watched by its parent, the backstop. If the guard is killed, the backstop
 //!   kills at once what is below; if it does not run at its deadline (frozen, or held by a disk that
-//!   hangs while it logs), a tenth of a second later. If the backstop is killed, the guard goes on
+//!   hangs while it logs), 20 ms later. If the backstop is killed, the guard goes on
 //!   alone, and its status says so.
 //!
-//! So a fence budget has to cover that tenth of a second, the scan of `/proc`, and the time that the
-//! kernel takes to end the processes, which grows with their number and their memory: half a second is
-//! comfortable for some hundred backends.
+//! So a fence budget has to cover those 20 ms, the scan of `/proc`, and the time that the kernel takes to
+//! signal the processes, which grows with their number: half a second is comfortable for some hundred
+//! backends, the 60 ms of `fast` for some dozens.
 //!
 //! # What does not
 //!
