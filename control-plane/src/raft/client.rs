@@ -4,6 +4,7 @@
 //! are still on their way or being synced: at 100 ms round trip that is the difference between ten
 //! batches a second and as many as the disks take.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -82,7 +83,7 @@ impl Peers {
         Arc::new(std::array::from_fn(|_| {
             let (dial, member) = (self.dial.clone(), member.clone());
             let dial = Box::new(move || dial(target, &member));
-            let line = Mutex::new(Line { channel: dial(), silent: None });
+            let line = Mutex::new(Line { channel: dial(), generation: 0, answered: None, silent: None });
             Link { line, dial, patience: self.patience.silence }
         }))
     }
@@ -128,6 +129,10 @@ struct Link {
 
 struct Line {
     channel: Channel,
+    /// How often it was opened anew.
+    generation: u64,
+    /// When an answer came last.
+    answered: Option<Instant>,
     silent: Option<Silent>,
 }
 
@@ -143,23 +148,63 @@ impl Link {
         self.line.lock().expect("no panic under this lock")
     }
 
+    fn connection(&self) -> Connection<'_> {
+        let line = self.line();
+        Connection { link: self, channel: line.channel.clone(), generation: line.generation }
+    }
+}
+
+/// A link as it is when a call begins. What comes of the call says nothing of a later one.
+struct Connection<'a> {
+    link: &'a Link,
+    channel: Channel,
+    generation: u64,
+}
+
+impl Connection<'_> {
+    fn stub(&self) -> RaftClient<Channel> {
+        RaftClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX)
+    }
+
+    fn line(&self) -> Option<MutexGuard<'_, Line>> {
+        Some(self.link.line()).filter(|line| line.generation == self.generation)
+    }
+
     fn answered(&self) {
-        self.line().silent = None;
+        if let Some(mut line) = self.line() {
+            (line.answered, line.silent) = (Some(Instant::now()), None);
+        }
     }
 
     fn missed(&self) {
-        let mut line = self.line();
+        let Some(mut line) = self.line() else { return };
         let last = Instant::now();
         let since = line.silent.map_or(last, |silent| silent.since);
         line.silent = Some(Silent { since, last });
-        if last - since >= self.patience {
+        if last - since >= self.link.patience {
             drop(line);
             self.open_anew();
         }
     }
 
+    /// What came of a call: a peer that refuses has answered, a connection that fails has not.
+    fn came<T>(&self, answer: &Result<T, Status>) {
+        use tonic::Code::{Cancelled, Internal, Unavailable, Unknown};
+        match answer {
+            Err(status) if matches!(status.code(), Cancelled | Internal | Unavailable | Unknown) => {
+                self.missed();
+            }
+            _ => self.answered(),
+        }
+    }
+
     fn open_anew(&self) {
-        *self.line() = Line { channel: (self.dial)(), silent: None };
+        if let Some(mut line) = self.line() {
+            let channel = (self.link.dial)();
+            *line = Line { channel, generation: self.generation + 1, answered: None, silent: None };
+        }
     }
 }
 
@@ -172,16 +217,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The one that answered last; where none does, each in turn.
-    fn link(&self) -> &Link {
-        let last_missed = |link: &&Link| link.line().silent.map(|silent| silent.last);
-        self.pair.iter().min_by_key(last_missed).expect("there are two")
-    }
-
-    fn stub(link: &Link) -> RaftClient<Channel> {
-        RaftClient::new(link.line().channel.clone())
-            .max_decoding_message_size(MESSAGE_MAX)
-            .max_encoding_message_size(MESSAGE_MAX)
+    /// The one that answered last, of those that answer; where none does, each in turn.
+    fn connection(&self) -> Connection<'_> {
+        let worth = |link: &&Link| {
+            let line = link.line();
+            (line.silent.map(|silent| silent.last), Reverse(line.answered))
+        };
+        self.pair.iter().min_by_key(worth).expect("there are two").connection()
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -193,14 +235,14 @@ impl Client {
 
     async fn ask<T>(
         &self,
-        link: &Link,
+        connection: &Connection<'_>,
         within: Duration,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
     ) -> Result<T, Error> {
-        let mut call = Unanswered::new(link, call);
+        let mut call = Unanswered::new(connection, call);
         match tokio::time::timeout(within, &mut call.future).await {
             Ok(answer) => {
-                call.done();
+                call.done(&answer);
                 answer.map(tonic::Response::into_inner).map_err(refused)
             }
             Err(_) => Err(silent(within)),
@@ -208,28 +250,28 @@ impl Client {
     }
 }
 
-/// Counts a call that ends, or is dropped, without an answer against its link.
+/// Counts a call that is dropped without an answer against its connection.
 struct Unanswered<'a, F> {
-    link: &'a Link,
+    connection: &'a Connection<'a>,
     future: std::pin::Pin<Box<F>>,
     pending: bool,
 }
 
 impl<'a, F> Unanswered<'a, F> {
-    fn new(link: &'a Link, future: F) -> Self {
-        Unanswered { link, future: Box::pin(future), pending: true }
+    fn new(connection: &'a Connection<'a>, future: F) -> Self {
+        Unanswered { connection, future: Box::pin(future), pending: true }
     }
 
-    fn done(&mut self) {
+    fn done<T>(&mut self, answer: &Result<T, Status>) {
         self.pending = false;
-        self.link.answered();
+        self.connection.came(answer);
     }
 }
 
 impl<F> Drop for Unanswered<'_, F> {
     fn drop(&mut self) {
         if self.pending {
-            self.link.missed();
+            self.connection.missed();
         }
     }
 }
@@ -259,7 +301,7 @@ type Waiting = Arc<Mutex<VecDeque<Instant>>>;
 struct Answers<'s> {
     responses: Streaming<pb::AppendResponse>,
     waiting: Waiting,
-    link: &'s Link,
+    connection: Connection<'s>,
     patience: Duration,
 }
 
@@ -283,10 +325,10 @@ impl NetStreamAppend<TypeConfig> for Client {
                 sent.lock().expect("no panic under this lock").push_back(Instant::now());
                 convert::append(&request)
             });
-            let (link, patience) = (self.link(), self.patience.append);
-            let mut stub = Self::stub(link);
-            let responses = self.ask(link, patience, stub.append(self.request(requests))).await?;
-            let answers = Answers { responses, waiting, link, patience };
+            let (connection, patience) = (self.connection(), self.patience.append);
+            let mut stub = connection.stub();
+            let responses = self.ask(&connection, patience, stub.append(self.request(requests))).await?;
+            let answers = Answers { responses, waiting, connection, patience };
             Ok(stream::unfold(Some(answers), next_answer).boxed())
         })
     }
@@ -296,15 +338,15 @@ async fn next_answer(
     answers: Option<Answers<'_>>,
 ) -> Option<(Result<StreamAppendResult<TypeConfig>, Error>, Option<Answers<'_>>)> {
     let mut answers = answers?;
-    let (link, patience) = (answers.link, answers.patience);
+    let (connection, patience) = (&answers.connection, answers.patience);
     let answer = loop {
         let idle = answers.waiting.lock().expect("no panic under this lock").is_empty();
-        let mut next = Unanswered::new(link, answers.responses.message());
+        let mut next = Unanswered::new(connection, answers.responses.message());
         // Who asked nothing is owed nothing: a stream that just waits for entries counts for neither side.
         next.pending = !idle;
         match tokio::time::timeout(patience, &mut next.future).await {
             Ok(answer) => {
-                next.done();
+                next.done(&answer);
                 break answer.map_err(refused);
             }
             Err(_) => {
@@ -313,7 +355,7 @@ async fn next_answer(
                 let oldest = answers.waiting.lock().expect("no panic under this lock").front().copied();
                 if oldest.is_some_and(|sent| sent.elapsed() >= patience) {
                     // Entries were sent and nothing came back: this is evidence enough by itself.
-                    link.open_anew();
+                    connection.open_anew();
                     break Err(silent(patience));
                 }
             }
@@ -323,7 +365,7 @@ async fn next_answer(
         Ok(None) if answers.waiting.lock().expect("no panic under this lock").is_empty() => None,
         // Ended by the peer, as one that is stopping does; its successor has another connection.
         Ok(None) => {
-            link.missed();
+            answers.connection.missed();
             let why = "the stream ended before the answer";
             Some((Err(RPCError::Unreachable(Unreachable::from_string(why))), None))
         }
@@ -353,7 +395,7 @@ impl Client {
         let mut asked = FuturesUnordered::new();
         let answer = async {
             loop {
-                asked.push(self.ask_vote(self.link(), again_after));
+                asked.push(self.ask_vote(self.connection(), again_after));
                 let mut again_at = Instant::now() + again_after;
                 loop {
                     tokio::select! {
@@ -372,24 +414,24 @@ impl Client {
     /// So that both connections are open when they are needed, or are opened anew.
     pub(super) async fn ask_on_both(&self) {
         let patience = self.patience.silence;
-        let asked = self.pair.iter().map(|link| self.ask_vote(link, patience / 2));
+        let asked = self.pair.iter().map(|link| self.ask_vote(link.connection(), patience / 2));
         let _ = tokio::time::timeout(patience, futures::future::join_all(asked)).await;
     }
 
     /// However late the answer comes, it counts. One that is dropped before `patience` is over says nothing
     /// of the connection: mostly another member has answered first.
-    async fn ask_vote(&self, link: &Link, patience: Duration) -> Result<Vote, Error> {
-        let mut stub = Self::stub(link);
+    async fn ask_vote(&self, connection: Connection<'_>, patience: Duration) -> Result<Vote, Error> {
+        let mut stub = connection.stub();
         let call = stub.read_vote(self.request(pb::ReadVoteRequest {}));
         tokio::pin!(call);
         let answer = match tokio::time::timeout(patience, &mut call).await {
             Ok(answer) => answer,
             Err(_) => {
-                link.missed();
+                connection.missed();
                 call.await
             }
         };
-        link.answered();
+        connection.came(&answer);
         convert::read_vote(answer.map_err(refused)?.into_inner().vote.as_ref()).map_err(unreadable)
     }
 
@@ -406,10 +448,10 @@ impl NetVote<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
-        let link = self.link();
-        let mut stub = Self::stub(link);
+        let connection = self.connection();
+        let mut stub = connection.stub();
         let call = stub.vote(self.request(Self::vote_message(&rpc)));
-        Self::read_vote_response(&self.ask(link, option.soft_ttl(), call).await?)
+        Self::read_vote_response(&self.ask(&connection, option.soft_ttl(), call).await?)
     }
 
     async fn pre_vote(
@@ -417,10 +459,10 @@ impl NetVote<TypeConfig> for Client {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, Error> {
-        let link = self.link();
-        let mut stub = Self::stub(link);
+        let connection = self.connection();
+        let mut stub = connection.stub();
         let call = stub.pre_vote(self.request(Self::vote_message(&rpc)));
-        Self::read_vote_response(&self.ask(link, option.soft_ttl(), call).await?)
+        Self::read_vote_response(&self.ask(&connection, option.soft_ttl(), call).await?)
     }
 }
 
@@ -448,9 +490,9 @@ impl NetSnapshot<TypeConfig> for Client {
         });
         let parts = std::iter::once(pb::snapshot_chunk::Part::Head(head)).chain(pieces);
         let chunks = stream::iter(parts.map(|part| pb::SnapshotChunk { part: Some(part) }));
-        let link = self.link();
-        let mut stub = Self::stub(link);
-        let call = self.ask(link, self.patience.snapshot, stub.install_snapshot(self.request(chunks)));
+        let connection = self.connection();
+        let mut stub = connection.stub();
+        let call = self.ask(&connection, self.patience.snapshot, stub.install_snapshot(self.request(chunks)));
         let answer = tokio::select! {
             answer = call => answer,
             closed = cancel => return Err(closed.into()),
@@ -474,10 +516,10 @@ impl NetTransferLeader<TypeConfig> for Client {
             to: *req.to_node_id(),
             last_log: req.last_log_id().map(convert::log_id),
         };
-        let link = self.link();
-        let mut stub = Self::stub(link);
+        let connection = self.connection();
+        let mut stub = connection.stub();
         let call = stub.transfer_leader(self.request(message));
-        let answer = self.ask(link, option.soft_ttl(), call).await?;
+        let answer = self.ask(&connection, option.soft_ttl(), call).await?;
         convert::read_transferred(&answer).map_err(unreadable)
     }
 }

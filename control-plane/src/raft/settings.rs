@@ -74,7 +74,7 @@ impl Settings {
 
     /// A heartbeat is longer than a round trip.
     pub(super) fn silence_patience(&self) -> Duration {
-        self.heartbeat * 6
+        self.heartbeat * 5
     }
 
     /// How long a leader may go without a majority's answer and still take commands.
