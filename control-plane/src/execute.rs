@@ -13,6 +13,7 @@ use wire::api::{ForwardAnswer, Forwarded, Intent, IntentReply, Query};
 
 use crate::controller::{Attempt, Controller};
 use crate::raft::{Member, MembersError};
+use crate::telling::Told;
 use crate::view;
 
 /// Executed here, by the leader.
@@ -31,9 +32,11 @@ pub async fn forwarded(
                 Some(under_way) => what_follows(controller, &state, &under_way.with_those_before()),
                 None => Vec::new(),
             };
-            let outcome = match then.is_empty() {
-                true => commit(controller, *command, by, within).await?,
-                false => commit_with(controller, *command, then, within).await?,
+            let outcome = match (then.is_empty(), &under_way) {
+                (false, Some(under_way)) => {
+                    commit_with(controller, under_way, *command, then, within).await?
+                }
+                _ => commit(controller, *command, by, within).await?,
             };
             Ok(ForwardAnswer::Outcome { outcome })
         }
@@ -139,14 +142,16 @@ fn what_follows(controller: &Controller, state: &State, told: &[Command]) -> Vec
 /// Commits what an agent told and what follows from it, and gives what became of the former.
 async fn commit_with(
     controller: &Controller,
+    under_way: &Told<'_>,
     told: Command,
     then: Vec<Command>,
     within: Duration,
 ) -> Result<Outcome, Attempt> {
     let by = controller.name();
     crate::leader::trace(&then);
-    let commands = std::iter::once(told).chain(then).collect();
-    match controller.propose(Command::Batch { commands }, &by, within).await? {
+    let batch = Command::Batch { commands: std::iter::once(told).chain(then).collect() };
+    under_way.becomes(&batch);
+    match controller.propose(batch, &by, within).await? {
         Outcome::Batch { outcomes } => {
             let first = outcomes.into_iter().next();
             first.ok_or_else(|| Attempt::Failed("a batch of nothing was committed".into()))

@@ -38,6 +38,13 @@ impl Telling {
 }
 
 impl Told<'_> {
+    /// It goes into the log with what follows from it.
+    pub fn becomes(&self, batch: &Command) {
+        if let Some((_, told)) = self.telling.lock().told.get_mut(&self.number) {
+            told.clone_from(batch);
+        }
+    }
+
     /// What was told of the same service before it and is under way yet, and it.
     pub fn with_those_before(&self) -> Vec<Command> {
         let under_way = self.telling.lock();
@@ -67,6 +74,8 @@ mod tests {
         let second = telling.begin(&app, &note("3"));
         assert_eq!(first.with_those_before(), [note("1")]);
         assert_eq!(second.with_those_before(), [note("1"), note("3")]);
+        first.becomes(&note("4"));
+        assert_eq!(second.with_those_before(), [note("4"), note("3")]);
         drop(first);
         assert_eq!(second.with_those_before(), [note("3")]);
         drop(second);
