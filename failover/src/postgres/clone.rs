@@ -60,15 +60,11 @@ impl Postgres {
         let cloned = self
             .change(move |inner| put_in_place(inner, &desired, keep_own, source.system_identifier))
             .await?;
-        // One of before is kept: to look into, or should this turn out to be the worse of the two.
-        let kept = cloned.aside.clone();
-        self.look(move |inner| {
-            let mut all = inner.paths.all_aside();
-            let newest = kept.or_else(|| all.last().cloned());
-            all.retain(|path| Some(path) != newest.as_ref());
-            all.iter().try_for_each(|path| give_way(inner, path))
-        })
-        .await?;
+        // Whatever of it fails, the copy is in place.
+        let newest = cloned.aside.clone();
+        if let Err(error) = self.look(move |inner| tidy(inner, newest.as_deref())).await {
+            tracing::warn!(%error, "what older copies left is not cleared away: make room by hand");
+        }
         Ok(cloned)
     }
 
@@ -122,11 +118,34 @@ impl Postgres {
     }
 }
 
-/// Deletes what was moved aside before, but for its log, which may have what nobody else has (S3).
+/// Logs of older copies that stay.
+const LOGS_KEPT: usize = 4;
+
+/// One of before is kept: to look into, or should this turn out to be the worse of the two. Of those before
+/// it the logs are, which may have what nobody else has (S3), and of these the newest.
+fn tidy(inner: &Inner, newest: Option<&Path>) -> Result<(), PostgresError> {
+    let mut all = inner.paths.all_aside();
+    if newest.is_none() {
+        all.pop();
+    }
+    all.retain(|aside| Some(aside.as_path()) != newest);
+    all.iter().try_for_each(|aside| give_way(inner, aside))?;
+    let logs = inner.paths.all_logs_aside();
+    logs[..logs.len().saturating_sub(LOGS_KEPT)].iter().try_for_each(|log| {
+        tracing::warn!(log = %log.display(), "deleting the log of an older copy: there are newer ones");
+        remove_folder(log)
+    })
+}
+
 fn give_way(inner: &Inner, aside: &Path) -> Result<(), PostgresError> {
-    let log = aside.join("pg_wal");
-    if log.symlink_metadata().is_ok() {
-        durable::rename(&log, &inner.paths.log_of(aside))?;
+    // A link to elsewhere is the user's to follow.
+    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    if !is_folder(aside) {
+        return Ok(());
+    }
+    let (log, kept) = (aside.join("pg_wal"), inner.paths.log_of(aside));
+    if is_folder(&log) && kept.symlink_metadata().is_err() {
+        durable::rename(&log, &kept)?;
     }
     remove_folder(aside)
 }

@@ -46,10 +46,19 @@ impl Paths {
 
     /// All that were moved aside, oldest first.
     pub fn all_aside(&self) -> Vec<PathBuf> {
+        self.all_of(ASIDE)
+    }
+
+    /// The logs of those that were deleted, oldest first.
+    pub fn all_logs_aside(&self) -> Vec<PathBuf> {
+        self.all_of(LOG_ASIDE)
+    }
+
+    fn all_of(&self, mark: &str) -> Vec<PathBuf> {
         let (Some(parent), Some(name)) = (self.data.parent(), self.data.file_name()) else {
             return Vec::new();
         };
-        let prefix = format!("{}{ASIDE}", name.to_string_lossy());
+        let prefix = format!("{}{mark}", name.to_string_lossy());
         let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
         let mut found: Vec<PathBuf> = entries
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
