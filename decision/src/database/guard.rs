@@ -10,19 +10,20 @@ use crate::plan::Epoch;
 pub struct Guard {
     /// Whose lease it counts; none: nothing runs that takes writes.
     pub armed: Option<Epoch>,
-    /// Whether a second process lives, which fences if the guard is killed or hangs.
+    /// Whether the second process lives, which fences if the guard is killed or hangs.
     pub backstop: bool,
     pub watchdog: Watchdog,
 }
 
-/// Of the machine: it restarts the machine when the guard is away.
+/// Of the machine: it resets the machine if the guard does not say that it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Watchdog {
     /// None was asked for.
     Absent,
-    /// Whatever is armed is covered.
-    Well,
+    /// Nothing is armed; it was not tried yet.
+    Closed,
+    Open,
     Failed,
 }
 
@@ -31,7 +32,8 @@ impl Guard {
     pub fn problem(&self) -> Option<&'static str> {
         match self.watchdog {
             _ if !self.backstop => Some(
-                "its guard has no backstop, so that nothing fences if the guard is killed: guard.log says why",
+                "its guard is not watched by a second process: if it hangs, nobody ends the server with its lease; \
+                 guard.log says why",
             ),
             Watchdog::Failed => {
                 Some("its guard has no watchdog, though one is configured: guard.log says why")
@@ -50,8 +52,8 @@ impl fmt::Display for Guard {
         match self.watchdog {
             _ if !self.backstop => f.write_str(", NO BACKSTOP"),
             Watchdog::Failed => f.write_str(", NO WATCHDOG"),
-            Watchdog::Well => f.write_str(", watchdog"),
-            Watchdog::Absent => Ok(()),
+            Watchdog::Open => f.write_str(", watchdog"),
+            Watchdog::Absent | Watchdog::Closed => Ok(()),
         }
     }
 }

@@ -160,13 +160,13 @@ fn instance_found(database: &DatabaseStatus, instance: &InstanceStatus) -> (bool
     if let Some(problem) = &instance.problem {
         return (false, format!("{role}: {problem}"));
     }
-    if let Some(problem) = instance.guard.as_ref().and_then(Guard::problem) {
-        return (false, format!("{role}: {problem}"));
-    }
     if let (Some(ours), Some(its)) = (&database.system, &instance.system)
         && ours != its
     {
         return (false, format!("{role}, of another database: system {its}, not {ours}"));
+    }
+    if let Some(problem) = instance.guard.as_ref().and_then(Guard::problem) {
+        return (false, format!("{role}: {problem}"));
     }
     let lag = match (instance.lag_bytes, instance.silent_ms) {
         (Some(lag), Some(silent)) => format!(", {} and {} behind", bytes(lag), human(silent)),
@@ -245,7 +245,7 @@ mod tests {
             guard: Some(Guard {
                 armed: is_primary.then_some(Epoch(2)),
                 backstop: true,
-                watchdog: if is_primary { Watchdog::Well } else { Watchdog::Absent },
+                watchdog: if is_primary { Watchdog::Open } else { Watchdog::Closed },
             }),
             problem: None,
             priority: 100,
@@ -328,8 +328,8 @@ connect: postgresql://…
         database.instances[0].guard.as_mut().unwrap().backstop = false;
         assert_eq!(
             found(&database)[2],
-            "BAD database of app in us: primary: its guard has no backstop, so that nothing fences if the guard is \
-             killed: guard.log says why"
+            "BAD database of app in us: primary: its guard is not watched by a second process: if it hangs, nobody ends \
+             the server with its lease; guard.log says why"
         );
         database.instances[1].problem = Some("no space left".into());
         assert_eq!(

@@ -92,7 +92,8 @@ fn guard(status: &Status) -> Guard {
         backstop: status.backstop,
         watchdog: match &status.watchdog {
             WatchdogState::Absent => Watchdog::Absent,
-            WatchdogState::Closed | WatchdogState::Open => Watchdog::Well,
+            WatchdogState::Closed => Watchdog::Closed,
+            WatchdogState::Open => Watchdog::Open,
             WatchdogState::Failed(_) => Watchdog::Failed,
         },
     }
