@@ -111,6 +111,13 @@ pub(super) fn done(
     if is_over || is_late && !matches!(result, StepResult::Done { .. }) {
         return Ok(false);
     }
+    // S4: that writes have ended is a vacancy in the log, and nobody's word.
+    if let (Action::Fence { region, .. }, StepResult::Done { .. }) = (&planned.action, &result)
+        && state.databases.get(&plan.service).is_some_and(|held| held.holder() == Some(region))
+    {
+        let detail = format!("{region} may still take writes: step {step} of {id} is not done");
+        return Err(Refusal::NotAllowed { detail });
+    }
     let plan = plan.clone();
     let result = cut(result);
     settle(state, id, step, &result, planned.on_failure, running >= planned.attempts);
