@@ -253,12 +253,19 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     let witnesses = held.witnesses(wished).into_iter().reduce(Witnesses::or);
     let ttl = wished.lease.ttl;
     let Ok(held) = find(state, &plan.service) else { return };
-    held.filled =
-        held.vacancy().cloned().zip(witnesses).map(|(vacancy, witnesses)| Filled { vacancy, witnesses });
-    (held.longest_ttl, held.before) = (ttl, None);
-    held.at_least = match held.vacancy().map(|vacancy| &vacancy.proof) {
-        Some(Proof::Released { clean, .. }) => *clean,
-        _ => None,
+    // What loses something by intent need not have everything. What an earlier grant demanded still holds: its
+    // holder may never have begun.
+    let loses = plan.accepts_loss || plan.loss.is_some();
+    held.at_least = held.all_acknowledged().filter(|_| !loses);
+    held.filled = match held.vacancy().cloned().zip(witnesses) {
+        Some((vacancy, witnesses)) => Some(Filled { vacancy, witnesses }),
+        // It is granted what it holds already.
+        _ => held.filled.take().filter(|_| !held.is_primary(region)),
+    };
+    // Whoever goes on may go by what was before yet.
+    (held.longest_ttl, held.before) = match held.vacancy() {
+        Some(_) => (ttl, None),
+        None => (held.longest_ttl.max(ttl), held.before.take()),
     };
     if let Some(newest) = held.instances.get(region).and_then(|told| told.branch) {
         branch::extend(&mut held.history, newest);

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use crate::command::{AgentInfo, Command, Outcome, Refusal, Stamped};
+use crate::config::Mode;
+use crate::database::{InstanceRole, Owner, Position};
 use crate::decide::switchover;
 use crate::incident::{Incident, IncidentStatus, Subject};
+use crate::lsn::Lsn;
 use crate::name::AgentId;
 use crate::plan::{Epoch, Kind, Plan, PlanStatus, StepId};
 use crate::state::State;
 use crate::testing::{
     Answers, World, add_service, also_elsewhere, by_dynamic_update, region_mut, secs, three_regions,
+    with_database,
 };
 use crate::time::Time;
 use crate::verdict::Verdict;
@@ -315,4 +319,27 @@ fn a_copy_shares_what_is_large() {
     let copy = world.state.clone();
     assert!(Arc::ptr_eq(copy.config.as_ref().unwrap(), world.state.config.as_ref().unwrap()));
     assert_eq!(world.state.region_verdict(&"us".into()), Verdict::Healthy);
+}
+
+/// S3: names that follow a promotion which waits for its rows must not make it begin without them.
+#[test]
+fn what_must_be_there_before_writes_begin_outlives_a_second_grant() {
+    let mut config = three_regions();
+    with_database(&mut config, "app", Mode::Sync { acks: 1 });
+    let world = World::new(config);
+    let granted = |accepts_loss| {
+        let mut state = world.state.clone();
+        let held = state.databases.get_mut(&"app".into()).unwrap();
+        let least = Position { timeline: 1, lsn: Lsn(77) };
+        (held.owner, held.at_least) = (Owner::Held("eu".into()), Some(least));
+        held.instances.get_mut(&"eu".into()).unwrap().role = InstanceRole::Replica { streaming: false };
+        let plan = Plan { epoch: Epoch(9), accepts_loss, ..a_plan(&world) };
+        let context = super::Context { index: state.index, by: "test" };
+        super::database::grant(&mut state, &context, &plan, &"eu".into());
+        let held = &state.databases[&"app".into()];
+        assert_eq!(held.epoch, Epoch(9));
+        held.at_least.map(|position| position.lsn.0)
+    };
+    assert_eq!(granted(false), Some(77));
+    assert_eq!(granted(true), None);
 }

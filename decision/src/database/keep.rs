@@ -198,14 +198,14 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
         },
         (Process::Replica { position, .. }, _) => match at_least {
             // S3: a planned move hands over everything.
-            Some(least) if position.is_none_or(|position| position.lsn < least.lsn) => {
-                Action::Wait("for everything that was acknowledged")
-            }
+            Some(least) if position.is_none_or(|position| position.lsn < least.lsn) => Action::Wait(ALL),
             _ => Action::Promote,
         },
     }
 }
 
+/// What it lacks may never come: whoever has it is gone.
+pub const ALL: &str = "for everything that was acknowledged";
 const KIN: &str = "for the primary to tell which timeline it began";
 
 /// S1: from the moment it was told, another may be granted the lease.

@@ -42,7 +42,7 @@ pub struct Ownership {
     /// was before, nobody knows.
     #[serde(default)]
     pub before: Option<Witnesses>,
-    /// What the last grant was about; none when its holder had it already.
+    /// What the last grant was about; none when its holder wrote already.
     #[serde(default)]
     pub filled: Option<Filled>,
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
@@ -162,7 +162,7 @@ pub struct InstanceReport {
     /// The newest timeline of its log.
     #[serde(default)]
     pub branch: Option<Branch>,
-    /// None where it cannot be asked.
+    /// None of an agent that does not tell yet.
     #[serde(default)]
     pub guard: Option<Guard>,
     /// What is wrong with it, and what to do about it.
@@ -269,6 +269,15 @@ impl Ownership {
     /// Every set of witnesses that the holder may have gone by since its grant.
     pub fn witnesses(&self, wished: &Database) -> Vec<Witnesses> {
         self.before.iter().cloned().chain([Witnesses::of(wished)]).collect()
+    }
+
+    /// How far it was acknowledged in any case, where that is known for sure: by who ended in order, or what
+    /// whoever was granted the lease since had to have before it began.
+    pub fn all_acknowledged(&self) -> Option<Position> {
+        match self.vacancy().map(|vacancy| &vacancy.proof) {
+            Some(Proof::Released { clean: Some(clean), .. }) => Some(*clean),
+            _ => self.at_least,
+        }
     }
 
     /// Whether no commit was acknowledged since the grant that nobody else had.

@@ -369,6 +369,9 @@ fn standing(
     if let Some(missing) = unseen_acknowledgements(case.service, wished, held, vacancy) {
         return Err(missing);
     }
+    if let Some(lacks) = lacks_acknowledged(wished, held, position) {
+        return Err(lacks);
+    }
     let loss = loss(held, vacancy, report, position, case.now);
     // With enough witnesses, whatever was acknowledged is on the most advanced of them.
     if wished.mode.acks() > 0 {
@@ -389,6 +392,12 @@ fn standing(
         ));
     }
     Ok((Some(position), (loss != Loss::default()).then_some(loss)))
+}
+
+/// S3: in synchronous modes nothing of what was acknowledged goes, also not the end of what ended in order.
+pub(super) fn lacks_acknowledged(wished: &Database, held: &Ownership, position: Position) -> Option<String> {
+    let all = held.all_acknowledged().filter(|all| wished.mode.acks() > 0 && position.lsn < all.lsn)?;
+    Some(format!("it has {position}, and what was acknowledged reaches until {all}"))
 }
 
 /// One that came to rest with more than `position`.

@@ -223,6 +223,8 @@ impl<'a> Case<'a> {
         let shown = (loss != Loss::default()).then_some(loss);
         let risk = if let Some(left) = self.left_behind(name, position) {
             Some(format!("{left}; it lacks {loss}"))
+        } else if let Some(lacks) = database::lacks_acknowledged(self.wished, held, position) {
+            Some(format!("{lacks}; it lacks {loss}"))
         } else if held.is_synchronous(self.wished) {
             database::unseen_acknowledgements(self.service, self.wished, held, vacancy).or_else(|| {
                 let other = database::ahead_of(self.wished, held, position)?;

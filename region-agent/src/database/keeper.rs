@@ -295,6 +295,14 @@ impl Keeper {
             Action::Settled => CALM,
             Action::Wait(what) => {
                 tracing::trace!(what, "waiting");
+                if *what == keep::ALL {
+                    self.give_up(
+                        goal,
+                        "it waits for what was acknowledged and it does not have",
+                        Instant::now(),
+                    )
+                    .await;
+                }
                 SOON
             }
             Action::Lease => {

@@ -7,7 +7,7 @@ use crate::decide::{decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
 use crate::name::AgentId;
-use crate::plan::{Action, Epoch, Executor, PlanStatus};
+use crate::plan::{Action, Epoch, Executor, PlanStatus, StepResult};
 use crate::testing::{World, ms, secs, three_regions, with_database};
 use crate::time::Time;
 
@@ -445,10 +445,27 @@ fn the_state_refuses_what_would_make_two_writers() {
     // A promotion without the fence before it.
     let mut plan =
         switchover(&world.state, world.now, &"app".into(), Some(&"eu".into()), "test".into()).unwrap();
+    let fence = plan.steps.iter().find(|step| matches!(step.action, Action::Fence { .. })).cloned().unwrap();
     plan.steps.retain(|step| matches!(step.action, Action::Promote { .. }));
     plan.steps[0].after.clear();
     let (id, step) = (plan.id, plan.steps[0].id);
-    world.must(Command::OpenPlan { plan, explanation: None });
+    let mut with_fence = plan.clone();
+    with_fence.steps.push(fence.clone());
+    world.must(Command::OpenPlan { plan: with_fence, explanation: None });
+    // A fence that somebody says is done, while the lease is held.
+    world.must(Command::StartStep { plan: id, step: fence.id, attempt: 1 });
+    let done = Command::StepDone {
+        plan: id,
+        step: fence.id,
+        attempt: 1,
+        epoch: plan.epoch,
+        result: StepResult::Done { note: "it was told".into() },
+    };
+    let outcome = world.apply(done);
+    assert!(
+        matches!(outcome.refusal(), Some(Refusal::NotAllowed { detail }) if detail.contains("may still take writes")),
+        "{outcome:?}"
+    );
     let outcome = world.apply(Command::StartStep { plan: id, step, attempt: 1 });
     assert!(
         matches!(outcome.refusal(), Some(Refusal::NotAllowed { detail }) if detail.contains("may still take writes")),
@@ -533,4 +550,48 @@ fn a_leader_lost_at_any_step_changes_nothing_in_the_end() {
         }
         assert!(reached > 5, "{name}: only {reached} entries");
     }
+}
+
+/// S3: us ends in order, and what it sent last reaches nobody.
+#[test]
+fn what_ended_in_order_is_not_gone_on_without() {
+    let ended = |mode| {
+        let mut world = world(mode);
+        let epoch = Epoch(world.epoch("app"));
+        world.write("app", "us", 4_096);
+        let clean = world.instance("app", "us").map(|instance| instance.position);
+        world.must(Command::ReleaseLease {
+            agent: AgentId::new("us", 1),
+            service: "app".into(),
+            epoch,
+            clean,
+            last_known: None,
+            unwritten: false,
+            why: "it was shut down in order".into(),
+        });
+        world.kill("us");
+        world.run_for(secs(60));
+        world
+    };
+    let mut world = ended(Mode::Sync { acks: 1 });
+    assert_eq!(world.writers("app"), [""; 0]);
+    assert!(
+        world.conclusion("app").contains("what was acknowledged reaches until"),
+        "{}",
+        world.conclusion("app")
+    );
+    let force = |world: &World, allow| {
+        force(&world.state, world.now, &"app".into(), Some(&"eu".into()), allow, "test".into())
+    };
+    let refused = force(&world, false).unwrap_err();
+    assert!(
+        matches!(&refused, Refusal::NotAllowed { detail } if detail.contains("what was acknowledged reaches until")),
+        "{refused}"
+    );
+    let plan = force(&world, true).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.run_for(secs(10));
+    assert_eq!(world.writers("app"), ["eu"], "a person gave up what it lacks");
+    // Where rows may go by the configuration, they do, and nobody waits for them.
+    assert_eq!(ended(Mode::Async).writers("app"), ["eu"]);
 }
