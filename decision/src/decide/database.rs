@@ -364,7 +364,10 @@ fn standing(
     }
     let position = report.position.ok_or("it does not know its position")?;
     if held.furthest().is_some_and(|furthest| furthest.timeline > position.timeline) {
-        return Err(format!("it is on an old timeline, {}", position.timeline));
+        return Err(format!(
+            "it is on an old timeline, {}: what was written since is elsewhere; bring that back, or `failover failover {} --to {region} --allow-data-loss` goes on without",
+            position.timeline, case.service
+        ));
     }
     if let Some(missing) = unseen_acknowledgements(case.service, wished, held, vacancy) {
         return Err(missing);
