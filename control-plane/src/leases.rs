@@ -107,6 +107,7 @@ mod tests {
             system: None,
             branch: None,
             guard: None,
+            alone: None,
             problem: None,
         };
         for region in ["us", "eu", "ap"] {

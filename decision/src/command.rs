@@ -106,6 +106,19 @@ pub enum Command {
         heard: Time,
         position: Option<Position>,
     },
+    /// S3: the holder asks to acknowledge alone, because too few replicas follow it.
+    GoAlone {
+        service: ServiceName,
+        epoch: Epoch,
+        /// That of its asking.
+        number: u64,
+    },
+    /// S3: whatever it acknowledged is with enough of the others again, and will be.
+    EndAlone {
+        service: ServiceName,
+        epoch: Epoch,
+        number: u64,
+    },
     /// The instance there is to be copied anew from whoever writes.
     Reinit {
         service: ServiceName,

@@ -79,6 +79,18 @@ pub enum Event {
         epoch: Epoch,
         region: RegionName,
     },
+    /// Too few replicas follow it: it may acknowledge without them, and nobody else is promoted meanwhile.
+    WentAlone {
+        service: ServiceName,
+        epoch: Epoch,
+        region: RegionName,
+    },
+    /// Enough of them have everything again.
+    AloneEnded {
+        service: ServiceName,
+        epoch: Epoch,
+        region: RegionName,
+    },
     /// An instance is something else than before.
     InstanceChanged {
         service: ServiceName,
@@ -158,6 +170,16 @@ impl fmt::Display for Event {
             }
             Event::LeaseGranted { service, epoch, region } => {
                 write!(f, "{service}: {region} may take writes at epoch {epoch}")
+            }
+            Event::WentAlone { service, epoch, region } => write!(
+                f,
+                "{service}: too few replicas follow {region}: it goes on ALONE at epoch {epoch}, and nobody else is promoted meanwhile"
+            ),
+            Event::AloneEnded { service, epoch, region } => {
+                write!(
+                    f,
+                    "{service}: enough replicas have all that {region} wrote at epoch {epoch}: it is not alone any more"
+                )
             }
             Event::InstanceChanged { service, region, role, problem } => {
                 write!(f, "{service}: the instance in {region} is {role}")?;

@@ -49,6 +49,9 @@ pub struct DatabaseGoal {
     /// Whether it says that it does: not before its promotion is done, nor while it ends.
     #[serde(default = "yes")]
     pub writer_serves: bool,
+    /// It holds the lease, and may have acknowledged what nobody else has, by leave of this number.
+    #[serde(default)]
+    pub alone: Option<u64>,
     /// Of the newest wish that this instance be copied anew; 0: none.
     #[serde(default)]
     pub reinit: u64,
@@ -147,6 +150,7 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             writer_serves: held
                 .holder()
                 .is_some_and(|holder| held.is_primary(holder) && state.fencing(service, holder).is_none()),
+            alone: held.alone.filter(|_| held.holder() == Some(&agent.region)).map(|leave| leave.number),
             reinit: held.reinit.get(&agent.region).copied().unwrap_or_default(),
             peers: peers(state, wished, &agent.region),
         })

@@ -136,6 +136,7 @@ pub(crate) mod tests {
             system: None,
             branch: None,
             guard: None,
+            alone: None,
             problem: None,
         }
     }

@@ -52,6 +52,10 @@ struct Flags {
     /// Where they reach that, if elsewhere.
     #[arg(long, env = "REGENT_PEER_ADVERTISE", value_name = "HOST:PORT", requires = "peer_listen")]
     peer_advertise: Option<String>,
+    /// Reset this machine if even the guard of its database does not get to run: a device, `off`, or `auto`,
+    /// which is /dev/watchdog where that can be written. Of several databases the first has it.
+    #[arg(long, env = "REGENT_WATCHDOG", value_name = "auto|off|DEVICE", default_value = "auto")]
+    watchdog: String,
     /// Certificate chain, PEM.
     #[arg(long, env = "REGENT_CERT", value_name = "FILE")]
     cert: PathBuf,
@@ -118,6 +122,7 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         peer_listen: flags.peer_listen.map(|address| address.to_string()),
         peer_advertise: flags.peer_advertise,
         http_listen: flags.http_listen.map(|address| address.to_string()),
+        watchdog: watchdog(&flags.watchdog),
         roots: Roots::Native,
     };
     let shutdown = CancellationToken::new();
@@ -132,6 +137,18 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         told.cancel();
     });
     region_agent::run(settings, host, shutdown).await
+}
+
+/// Not opened here: that would start it.
+fn watchdog(flag: &str) -> Option<PathBuf> {
+    match flag {
+        "off" => None,
+        "auto" => {
+            let usual = PathBuf::from("/dev/watchdog");
+            nix::unistd::access(&usual, nix::unistd::AccessFlags::W_OK).is_ok().then_some(usual)
+        }
+        device => Some(device.into()),
+    }
 }
 
 /// Each probe under way is a socket, and the usual soft limit of 1,024 is for the days of select().

@@ -57,6 +57,8 @@ pub struct Settings {
     pub peer_listen: Option<String>,
     /// Where they reach it; the bound address unless told otherwise.
     pub peer_advertise: Option<String>,
+    /// The machine's, for the guard of a database; none: it goes without.
+    pub watchdog: Option<PathBuf>,
     /// Whom probed targets are to be certified by.
     pub roots: Roots,
 }
@@ -169,6 +171,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             agent: agent.clone(),
             data_dir: data_dir.clone(),
             guard_program: None,
+            watchdog: settings.watchdog,
             board: Arc::clone(&board),
             promises: Arc::clone(&promises),
         },

@@ -51,6 +51,7 @@ fn settings(authority: &Authority, controllers: &[&str], data_dir: &Path) -> Set
         http_listen: None,
         peer_listen: None,
         peer_advertise: None,
+        watchdog: None,
         roots: Roots::Native,
     }
 }

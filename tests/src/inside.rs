@@ -244,6 +244,7 @@ impl Inside {
                 http_listen: None,
                 peer_listen: None,
                 peer_advertise: None,
+                watchdog: None,
                 roots: region_agent::probe::Roots::Native,
             };
             let run = region_agent::run(settings, own(region), stop.clone());

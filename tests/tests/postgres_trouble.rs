@@ -260,3 +260,34 @@ fn postgres_the_writers_processes_are_frozen() -> anyhow::Result<()> {
     cluster.all_is_well()?;
     writer.lost_nothing(&cluster)
 }
+
+/// S3, and mode `sync` giving way by agreement.
+#[test]
+fn postgres_too_few_replicas_follow_a_synchronous_primary() -> anyhow::Result<()> {
+    let (mut cluster, writer) = up()?;
+    let is_alone = |cluster: &Cluster| Ok(!cluster.database()?["alone_since"].is_null());
+    let replicas = ["eu-west-1", "ap-southeast-1"];
+    for region in replicas {
+        cluster.stop_instance(region)?;
+    }
+    eventually("it goes on alone, by agreement", || is_alone(&cluster))?;
+    writer.goes_on()?;
+
+    // It dies: nobody else has what it acknowledged, and it goes on itself.
+    cluster.restart(replicas[0], "agent")?;
+    let epoch = cluster.epoch()?;
+    cluster.kill_postgres("us-east-1")?;
+    eventually("another epoch", || Ok(cluster.epoch()? > epoch))?;
+    writer.goes_on()?;
+
+    cluster.restart(replicas[1], "agent")?;
+    cluster.all_is_well()?;
+    eventually("it is not alone any more", || Ok(!is_alone(&cluster)?))?;
+    writer.lost_nothing(&cluster)?;
+    // And so another may take over again, with everything.
+    let writes = cluster.writer()?;
+    cluster.kill_postgres(&writes)?;
+    eventually("another writes", || Ok(cluster.writer()? != writes))?;
+    cluster.all_is_well()?;
+    writer.lost_nothing(&cluster)
+}

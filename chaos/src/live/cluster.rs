@@ -198,6 +198,8 @@ fn of_region(
         &region.at(DNS_PORT).to_string(),
         "--peer-listen",
         &region.at(PEER_PORT).to_string(),
+        "--watchdog",
+        "off",
     ]);
     agent.extend(certificate(&prepared.agents[n]));
     Parts {

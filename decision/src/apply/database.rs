@@ -14,7 +14,7 @@ use crate::time::{Human, Time};
 /// The agent that runs a region's instance, where several are.
 const RUNS_INSTANCES: u16 = 1;
 
-fn find<'a>(state: &'a mut State, service: &ServiceName) -> Result<&'a mut Ownership, Refusal> {
+pub(super) fn find<'a>(state: &'a mut State, service: &ServiceName) -> Result<&'a mut Ownership, Refusal> {
     let unknown = || Refusal::Unknown { what: format!("database of {service}") };
     state.databases.get_mut(service).ok_or_else(unknown)
 }
@@ -113,6 +113,7 @@ fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, end
         Some(since) => filled.witnesses.or(since),
         None => filled.witnesses,
     });
+    held.alone = filled.alone;
     let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
     begin_vacancy(state, context, service, Vacancy { why, ..filled.vacancy })
 }
@@ -237,6 +238,11 @@ pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
                     "{region} holds a timeline {timeline} that epoch {epoch} began, and another of that number counts"
                 ));
             }
+            if let Some(only) = held.only_in().filter(|only| *only != region && !plan.accepts_loss) {
+                return not_allowed(format!(
+                    "{only} acknowledged without the others, and {region} may lack that"
+                ));
+            }
             let loss = plan.loss.unwrap_or_default();
             let limit = wished.max_data_loss;
             if !plan.accepts_loss && (loss.bytes > limit.bytes || loss.time > limit.time) {
@@ -258,7 +264,7 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     let loses = plan.accepts_loss || plan.loss.is_some();
     held.at_least = held.all_acknowledged().filter(|_| !loses);
     held.filled = match held.vacancy().cloned().zip(witnesses) {
-        Some((vacancy, witnesses)) => Some(Filled { vacancy, witnesses }),
+        Some((vacancy, witnesses)) => Some(Filled { vacancy, witnesses, alone: held.alone }),
         // It is granted what it holds already.
         _ => held.filled.take().filter(|_| !held.is_primary(region)),
     };
@@ -267,6 +273,10 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
         Some(_) => (ttl, None),
         None => (held.longest_ttl.max(ttl), held.before.take()),
     };
+    // S3: what it acknowledged alone at an older epoch the others lack yet.
+    let goes_on =
+        held.holder() == Some(region) || held.vacancy().is_some_and(|it| it.last.as_ref() == Some(region));
+    held.alone = held.alone.filter(|_| goes_on);
     if let Some(newest) = held.instances.get(region).and_then(|told| told.branch) {
         branch::extend(&mut held.history, newest);
     }

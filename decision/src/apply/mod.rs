@@ -3,6 +3,7 @@
 //! refused and the refusal is journalled. These checks are few and change slowly, because
 //! controllers of neighbouring versions must agree on them.
 
+mod alone;
 mod config;
 mod database;
 mod evidence;
@@ -98,6 +99,10 @@ impl State {
             Command::ExpireLease { service, epoch, heard, position } => {
                 database::expire(self, context, &service, epoch, heard, position)
             }
+            Command::GoAlone { service, epoch, number } => alone::go(self, context, &service, epoch, number),
+            Command::EndAlone { service, epoch, number } => {
+                alone::end(self, context, &service, epoch, number)
+            }
             Command::Reinit { service, region, number } => {
                 database::reinit(self, context, &service, region, number)
             }
@@ -177,6 +182,12 @@ fn subject(command: &Command) -> String {
         }
         Command::ExpireLease { service, epoch, .. } => {
             format!("the expiry of the lease of {service} at epoch {epoch}")
+        }
+        Command::GoAlone { service, epoch, .. } => {
+            format!("leave for {service} to acknowledge alone at epoch {epoch}")
+        }
+        Command::EndAlone { service, epoch, .. } => {
+            format!("the end of acknowledging alone for {service} at epoch {epoch}")
         }
         Command::Reinit { service, region, .. } => {
             format!("copying the database of {service} in {region} anew")

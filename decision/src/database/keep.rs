@@ -2,6 +2,8 @@
 //! anew after each action, so that a restarted agent and normal running are one path, and anything
 //! may have happened meanwhile.
 
+use std::collections::BTreeSet;
+
 use super::Position;
 use super::branch::Kinship;
 use crate::goal::DatabaseRole;
@@ -29,6 +31,8 @@ pub struct Seen {
     pub parted: bool,
     /// It should have come to follow by now.
     pub suspect: bool,
+    /// Who receives its log as it is written.
+    pub followers: BTreeSet<RegionName>,
 }
 
 /// The data folder.
@@ -206,6 +210,7 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
 
 /// What it lacks may never come: whoever has it is gone.
 pub const ALL: &str = "for everything that was acknowledged";
+const HEIR: &str = "for its heir to follow";
 const KIN: &str = "for the primary to tell which timeline it began";
 
 /// S1: from the moment it was told, another may be granted the lease.
@@ -254,6 +259,8 @@ fn as_yielding(to: Option<&RegionName>, seen: &Seen) -> Action {
         return given_back(seen);
     }
     match (&seen.process, to, &seen.files) {
+        // It goes on meanwhile. One that began anew just now has nobody yet who would have its last words.
+        (Process::Primary, Some(to), _) if !seen.followers.contains(to) => Action::Wait(HEIR),
         (Process::Primary, Some(to), _) => Action::ShutDown { to: to.clone() },
         (Process::Primary | Process::Stopping | Process::Starting, None, _) => {
             Action::Kill("it is told to end")
@@ -316,6 +323,7 @@ mod tests {
             released: false,
             parted: false,
             suspect: false,
+            followers: ["eu".into()].into(),
         }
     }
 
@@ -510,6 +518,15 @@ mod tests {
             assert!(matches!(found, Action::Problem(_)), "{role:?}: {found:?}");
         }
         assert!(matches!(go(&follow(), &seen(foreign, replica(None))), Action::Kill(_)));
+    }
+
+    #[test]
+    fn whoever_hands_over_does_not_end_before_its_heir_follows() {
+        let to = |to: &str| DatabaseRole::Yield { to: Some(to.into()) };
+        let writes = seen(Files::Unseen, Process::Primary);
+        assert_eq!(go(&to("eu"), &writes), Action::ShutDown { to: "eu".into() });
+        assert_eq!(go(&to("ap"), &writes), Action::Wait(HEIR));
+        assert!(matches!(go(&DatabaseRole::Yield { to: None }, &writes), Action::Kill(_)));
     }
 
     #[test]

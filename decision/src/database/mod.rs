@@ -1,5 +1,6 @@
 //! Who may write to a service's database, and what its instances say of themselves.
 
+pub mod alone;
 pub mod branch;
 pub mod guard;
 pub mod health;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::alone::{Leave, Word};
 use self::branch::{Branch, Kinship, kinship};
 use self::guard::Guard;
 use crate::config::Database;
@@ -48,6 +50,9 @@ pub struct Ownership {
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
+    /// Since then whoever holds it, or held it last, may have acknowledged what nobody else has (S3).
+    #[serde(default)]
+    pub alone: Option<Leave>,
     /// PostgreSQL's system identifier, once a primary has told it: an instance of another one is
     /// foreign, and never taken for a copy.
     pub system: Option<String>,
@@ -107,6 +112,8 @@ pub struct Filled {
     pub vacancy: Vacancy,
     /// Who may have been asked until then.
     pub witnesses: Witnesses,
+    #[serde(default)]
+    pub alone: Option<Leave>,
 }
 
 /// Why nobody can be writing any more.
@@ -165,6 +172,9 @@ pub struct InstanceReport {
     /// None of an agent that does not tell yet.
     #[serde(default)]
     pub guard: Option<Guard>,
+    /// Of a synchronous primary, what it says of going on without the others.
+    #[serde(default)]
+    pub alone: Option<Word>,
     /// What is wrong with it, and what to do about it.
     pub problem: Option<String>,
 }
@@ -240,6 +250,7 @@ impl Ownership {
             before: None,
             filled: None,
             at_least: None,
+            alone: None,
             system: None,
             history: Vec::new(),
             instances: BTreeMap::new(),
@@ -271,6 +282,17 @@ impl Ownership {
         self.before.iter().cloned().chain([Witnesses::of(wished)]).collect()
     }
 
+    /// Who alone may have rows that were acknowledged: unless it ended in order, nobody else is promoted
+    /// without a person's word (S3).
+    pub fn only_in(&self) -> Option<&RegionName> {
+        self.alone.as_ref()?;
+        match &self.owner {
+            Owner::Held(holder) => Some(holder),
+            Owner::Vacant(Vacancy { proof: Proof::Released { clean: Some(_), .. }, .. }) => None,
+            Owner::Vacant(vacancy) => vacancy.last.as_ref(),
+        }
+    }
+
     /// How far it was acknowledged in any case, where that is known for sure: by who ended in order, or what
     /// whoever was granted the lease since had to have before it began.
     pub fn all_acknowledged(&self) -> Option<Position> {
@@ -282,7 +304,7 @@ impl Ownership {
 
     /// Whether no commit was acknowledged since the grant that nobody else had.
     pub fn is_synchronous(&self, wished: &Database) -> bool {
-        self.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0)
+        self.alone.is_none() && self.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.

@@ -363,6 +363,12 @@ fn standing(
         return Ok((position, None));
     }
     let position = report.position.ok_or("it does not know its position")?;
+    if let Some(only) = held.only_in() {
+        return Err(format!(
+            "{only} acknowledged without the others: bring it back, or `failover failover {} --to {region} --allow-data-loss` goes on without",
+            case.service
+        ));
+    }
     if held.furthest().is_some_and(|furthest| furthest.timeline > position.timeline) {
         return Err(format!(
             "it is on an old timeline, {}: what was written since is elsewhere; bring that back, or `failover failover {} --to {region} --allow-data-loss` goes on without",

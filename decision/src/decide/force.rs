@@ -221,7 +221,9 @@ impl<'a> Case<'a> {
         let position = report.position.ok_or("it does not know its position")?;
         let loss = database::loss(held, vacancy, report, position, self.now);
         let shown = (loss != Loss::default()).then_some(loss);
-        let risk = if let Some(left) = self.left_behind(name, position) {
+        let risk = if let Some(only) = held.only_in() {
+            Some(format!("{only} acknowledged without the others; it lacks {loss}"))
+        } else if let Some(left) = self.left_behind(name, position) {
             Some(format!("{left}; it lacks {loss}"))
         } else if let Some(lacks) = database::lacks_acknowledged(self.wished, held, position) {
             Some(format!("{lacks}; it lacks {loss}"))

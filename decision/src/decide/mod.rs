@@ -2,6 +2,7 @@
 //! to commit, and why; it also says why it does not act when it does not. Only the leader's rules
 //! count, so they may change from version to version; every member checks in `State::apply`.
 
+mod alone;
 mod database;
 mod eligible;
 mod failover;
@@ -101,6 +102,9 @@ pub fn decide(state: &State, view: &LeaseView, now: Time) -> Decision {
         desk.put(command);
     }
     for command in database::expire(&mut sessions, config, desk.state(), view, now) {
+        desk.put(command);
+    }
+    for command in alone::agreed(desk.state()) {
         desk.put(command);
     }
     // Neither plans nor steps change what the evidence says.

@@ -1,8 +1,9 @@
 //! What must always hold (DESIGN, section 9), as pure functions over the state before and after
-//! an entry of the log. Property tests and simulations ask them after every entry. S1, S3,
-//! S7 and S10 are not of this crate's state: other checkers watch those from outside.
+//! an entry of the log. Property tests and simulations ask them after every entry. S1, most
+//! of S3, S7 and S10 are not of this crate's state: other checkers watch those from outside.
 
 mod s2_never_falls;
+mod s3_alone;
 mod s4_fenced_first;
 mod s5_bounded_moves;
 mod s6_names_follow;
@@ -34,6 +35,7 @@ impl fmt::Display for Violation {
 pub fn check(before: &State, after: &State) -> Vec<Violation> {
     let mut found = Found::default();
     s2_never_falls::check(before, after, &mut found);
+    s3_alone::check(before, after, &mut found);
     s4_fenced_first::check(before, after, &mut found);
     s5_bounded_moves::check(before, after, &mut found);
     s6_names_follow::check(after, &mut found);
@@ -59,6 +61,7 @@ mod tests {
     use super::{check, check_repeated};
     use crate::command::{Command, Stamped};
     use crate::config::Mode;
+    use crate::database::alone::Leave;
     use crate::database::{Owner, Ownership, Proof, Vacancy};
     use crate::decide::switchover;
     use crate::plan::{Epoch, Kind, PlanStatus};
@@ -106,6 +109,33 @@ mod tests {
         let proof = Proof::Expired { heard: before.now, position: None };
         let vacancy = Vacancy { last: Some("us".into()), proof, why: "test".into(), since: before.now };
         assert_eq!(broken(&|held| held.owner = Owner::Vacant(vacancy.clone())), ["S4", "S8"]);
+    }
+
+    #[test]
+    fn what_one_alone_acknowledged_is_passed_over() {
+        let mut config = three_regions();
+        with_database(&mut config, "app", Mode::Sync { acks: 1 });
+        let mut before = World::new(config).state;
+        let change = |state: &mut State, change: &dyn Fn(&mut Ownership)| {
+            change(state.databases.get_mut(&"app".into()).unwrap());
+        };
+        change(&mut before, &|held| held.alone = Some(Leave { number: 7, since: held.since }));
+        let broken = |before: &State, done: &dyn Fn(&mut Ownership)| {
+            let mut after = before.clone();
+            change(&mut after, done);
+            check(before, &after).iter().map(|broken| broken.invariant).collect::<Vec<_>>()
+        };
+        assert_eq!(broken(&before, &|held| held.alone = None), ["S3", "S8"], "nobody said that it is over");
+        let proof = Proof::Released { clean: None, last_known: None };
+        let vacancy = Vacancy { last: Some("us".into()), proof, why: "test".into(), since: before.now };
+        change(&mut before, &|held| held.owner = Owner::Vacant(vacancy.clone()));
+        let granted = |to: &'static str| {
+            move |held: &mut Ownership| {
+                (held.epoch, held.owner) = (Epoch(77), Owner::Held(to.into()));
+            }
+        };
+        assert_eq!(broken(&before, &granted("eu")), ["S2", "S3", "S8"]);
+        assert_eq!(broken(&before, &granted("us")), ["S2", "S8"]);
     }
 
     #[test]

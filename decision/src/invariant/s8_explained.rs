@@ -2,6 +2,7 @@
 
 use super::Found;
 use crate::database::Owner;
+use crate::database::alone::Leave;
 use crate::journal::Entry;
 use crate::plan::Epoch;
 use crate::state::State;
@@ -21,8 +22,8 @@ pub(super) fn check(before: &State, after: &State, found: &mut Found) {
     found.unless(head == after.journal.head(), "S8", || "the journal's head is not its newest entry".into());
 }
 
-fn owners(state: &State) -> Vec<(Epoch, &Owner)> {
-    state.databases.values().map(|held| (held.epoch, &held.owner)).collect()
+fn owners(state: &State) -> Vec<(Epoch, &Owner, Option<Leave>)> {
+    state.databases.values().map(|held| (held.epoch, &held.owner, held.alone)).collect()
 }
 
 fn acted(before: &State, after: &State) -> bool {

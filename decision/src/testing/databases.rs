@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::World;
 use crate::command::Command;
 use crate::config::{Config, Database, Engine, Instance, Login, MaxDataLoss, Mode, Profile};
+use crate::database::alone::{Alone, Commits, Seen};
 use crate::database::branch::Branch;
 use crate::database::{InstanceReport, InstanceRole, Position};
 use crate::decide::Renewal;
@@ -61,6 +62,7 @@ pub struct SimInstance {
     /// When it last heard of its primary.
     heard: Time,
     branch: Option<Branch>,
+    alone: Alone,
 }
 
 impl World {
@@ -147,11 +149,13 @@ impl World {
             settled: None,
             heard: now,
             branch: None,
+            alone: Alone::default(),
         };
         let mut instance = *self.instances.get(&key).unwrap_or(&absent);
         if matches!(instance.role, InstanceRole::Primary { .. }) {
             instance.heard = now;
         }
+        let mut word = None;
         let mut heir = None;
         let mut release = None;
         match &wanted.role {
@@ -164,13 +168,27 @@ impl World {
                         at_least.is_none_or(|least| least.lsn <= instance.position.lsn),
                         "S3: {instance:?}"
                     );
+                    let alone = self.acknowledged_alone.get(&wanted.service);
+                    assert!(alone.is_none_or(|end| *end <= instance.position.lsn), "S3: {instance:?}");
                     instance.position.timeline += u32::from(is_new);
                     if is_new {
                         let (timeline, epoch) = (instance.position.timeline, wanted.epoch);
                         instance.branch = Some(Branch { timeline, epoch });
+                        instance.alone = Alone::default();
                     }
                     instance.role = InstanceRole::Primary { epoch: wanted.epoch };
                     instance.lease_until = now + wanted.wished.lease.ttl;
+                    if wanted.wished.mode.acks() > 0 {
+                        let seen = self.followed(&key, wanted, instance.position.lsn);
+                        if instance.alone.look(&seen, now.0, now) == Commits::Wait {
+                            instance.alone.waits(seen.end);
+                        }
+                        word = instance.alone.word(&seen);
+                    }
+                    if instance.alone.goes() {
+                        instance.position.lsn.0 += 8;
+                        self.acknowledged_alone.insert(wanted.service.clone(), instance.position.lsn);
+                    }
                     let position = Some(instance.position);
                     let renewal = Renewal { epoch: wanted.epoch, heard: now, position };
                     self.view.renewals.insert(wanted.service.clone(), renewal);
@@ -228,12 +246,38 @@ impl World {
             system: has_data.then(|| "7".into()),
             branch: instance.branch.filter(|_| has_data),
             guard: None,
+            alone: word,
             problem: None,
         };
         let (agent, service) = (agent.clone(), wanted.service.clone());
         self.must(Command::ReportInstance { agent, service, report });
         if let Some((clean, unwritten, why)) = release {
             self.release(&key, wanted.epoch, (clean, unwritten), why);
+        }
+    }
+
+    /// What the primary sees of those that follow it.
+    fn followed(
+        &self,
+        (service, region): &(ServiceName, RegionName),
+        wanted: &DatabaseGoal,
+        end: Lsn,
+    ) -> Seen {
+        let follows = |other: &&RegionName| {
+            *other != region
+                && !self.down.contains(*other)
+                && !self.cut.contains(&((*other).clone(), region.clone()))
+        };
+        let others = wanted.wished.instances.keys().filter(follows);
+        let streams = |instance: &&SimInstance| instance.role == InstanceRole::Replica { streaming: true };
+        let found = others.filter_map(|other| self.instances.get(&(service.clone(), other.clone())));
+        let mut have: Vec<Lsn> = found.filter(streams).map(|instance| instance.position.lsn).collect();
+        have.sort_by(|a, b| b.cmp(a));
+        Seen {
+            may_ask: matches!(wanted.wished.mode, Mode::Sync { .. }),
+            have: have.get(usize::from(wanted.wished.mode.acks()) - 1).copied(),
+            end,
+            leave: wanted.alone,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::dns::RecordSet;
 use crate::evidence::{Condition, Finding};
 use crate::goal::{self, may_probe};
 use crate::invariant;
+use crate::lsn::Lsn;
 use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
 use crate::plan::{Action, Kind, Plan, PlanRecord, StepResult};
 use crate::records::{Spread, of_service};
@@ -48,6 +49,8 @@ pub struct World {
     pub elsewhere: BTreeMap<DnsName, RecordSet>,
     /// Copies of databases, as they truly are.
     pub instances: BTreeMap<(ServiceName, RegionName), SimInstance>,
+    /// How far a primary acknowledged what nobody else had.
+    pub acknowledged_alone: BTreeMap<ServiceName, Lsn>,
     /// After so many more entries the leader is lost, with what it had decided beyond them.
     pub lose_leader_after: Option<u32>,
     /// Regions whose instances cannot be promoted.
@@ -71,6 +74,7 @@ impl World {
             silent: BTreeSet::new(),
             elsewhere: BTreeMap::new(),
             instances: BTreeMap::new(),
+            acknowledged_alone: BTreeMap::new(),
             stubborn: BTreeSet::new(),
             lose_leader_after: None,
             seen: BTreeMap::new(),

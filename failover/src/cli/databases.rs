@@ -48,7 +48,11 @@ pub fn text(service: &ServiceName, database: &DatabaseStatus, as_of: Time, wide:
 
 fn headline(service: &ServiceName, database: &DatabaseStatus, as_of: Time) -> String {
     let since = age(as_of, database.since);
-    let (epoch, mode) = (database.epoch, mode(database.mode));
+    let epoch = database.epoch;
+    let mode = match database.alone_since {
+        Some(alone) => format!("{}, ALONE for {}", mode(database.mode), age(as_of, alone)),
+        None => mode(database.mode),
+    };
     match (&database.writer, &database.vacancy) {
         (Some(writer), _) => {
             let lease = match &database.lease {
@@ -131,6 +135,11 @@ pub fn examine(service: &ServiceName, database: &DatabaseStatus) -> Vec<(String,
         (None, None) => (false, "nobody writes".into()),
     };
     found.push((what.clone(), writer.0, writer.1));
+    if database.alone_since.is_some() {
+        let detail = "it acknowledges without the replicas it should wait for, and nobody else may be promoted: \
+                      bring replicas back";
+        found.push((format!("replicas of {service}"), false, detail.to_owned()));
+    }
     if let Some(lease) = &database.lease {
         let well = lease.left_ms > 0;
         let detail = match well {
@@ -260,6 +269,7 @@ mod tests {
             epoch: Epoch(2),
             writer: Some("us".into()),
             vacancy: None,
+            alone_since: None,
             since: Time(0),
             system: Some("7".into()),
             lease: Some(LeaseStatus { epoch: Epoch(2), ttl_ms: 4_200, left_ms: 3_900, renewed_ms_ago: 300 }),
@@ -287,6 +297,15 @@ eu      replica                 1         0/3000060  4.9 KiB   200ms   -        
 ap      replica, not streaming  1         0/3000060  64.0 MiB  200ms   -          at rest               its agent has no session: this is what was told last
 connect: postgresql://…
 "
+        );
+        let alone =
+            DatabaseStatus { mode: Mode::Sync { acks: 1 }, alone_since: Some(Time(50_000)), ..database() };
+        let told = text(&"app".into(), &alone, Time(60_000), false);
+        assert!(
+            told.starts_with(
+                "database of app: written in us at epoch 2 for 60s, sync with 1, ALONE for 10s, renewed"
+            ),
+            "{told}"
         );
         let vacancy =
             VacancyStatus { last: Some("us".into()), why: "postgres ended".into(), proof: Proof::NeverOwned };
@@ -319,6 +338,13 @@ connect: postgresql://…
                 "ok successor of app: eu within max_data_loss (16.0 MiB and 30s)",
             ]
         );
+        database.alone_since = Some(Time(0));
+        assert_eq!(
+            found(&database)[1],
+            "BAD replicas of app: it acknowledges without the replicas it should wait for, and nobody else may be \
+             promoted: bring replicas back"
+        );
+        database.alone_since = None;
         database.max_data_loss.bytes = 1_000;
         assert_eq!(
             found(&database).last().unwrap(),

@@ -137,7 +137,10 @@ fn difference(at: &str, old: Option<&Json>, new: Option<&Json>) -> Difference {
         at: at.to_owned(),
         from: old.filter(|json| !json.is_null()).map(word),
         to: new.filter(|json| !json.is_null()).map(word),
-        effect: effect(at),
+        effect: match (new.is_none_or(Json::is_null), at.rsplit('.').next()) {
+            (true, Some("database")) if at.starts_with("services.") => LETS_GO,
+            _ => effect(at),
+        },
     }
 }
 
@@ -153,6 +156,9 @@ fn word(json: &Json) -> String {
         other => other.to_string(),
     }
 }
+
+/// Of a database that is left out.
+const LETS_GO: &str = "Regent lets go of it: what it has stays, and its primary is ended with its lease, because nobody renews that";
 
 /// By the first key and the last, the first row that fits.
 const EFFECTS: &[(&str, &str, &str)] = &[

@@ -210,6 +210,9 @@ fn start(
                 &agent.dns.to_string(),
                 "--peer-listen",
                 &agent.peer.to_string(),
+                // This machine is for more than Regent.
+                "--watchdog",
+                "off",
             ]);
             args.extend(certificate_args(&certificates.agent(&agent.id)));
             launch(agent_name(region.name.as_str(), agent.id.ordinal), &agent_program, args)?;

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use wire::host::Host;
 use wire::tls::Credentials;
 
+use super::alone::Weighed;
 use super::anew::Anew;
 use super::branches::Branches;
 use super::controllers::Controllers;
@@ -47,6 +48,7 @@ const GUARD_WITHIN: Duration = Duration::from_secs(5);
 const READY_AGAIN: u32 = 4;
 const READY_KEPT: usize = 4;
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+const NOBODY_SENDS: Duration = Duration::from_millis(500);
 
 pub(super) struct Keeper {
     pub(super) service: ServiceName,
@@ -72,6 +74,7 @@ pub(super) struct Keeper {
     /// Since when it was granted the lease, and only failed to begin.
     cannot_begin: Option<(Epoch, Instant)>,
     pub(super) following: Following,
+    pub(super) weighed: Weighed,
     pub(super) anew: Anew,
     pub(super) released: Released,
     pub(super) branches: Branches,
@@ -88,13 +91,14 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(service: ServiceName, settings: Settings, controllers: Controllers) -> Keeper {
-        let Settings { host, credentials, agent, data_dir, guard_program, board, promises, .. } = settings;
+        let Settings { host, credentials, agent, data_dir, guard_program, watchdog, board, promises, .. } =
+            settings;
         let folder = data_dir.join("databases").join(service.as_str());
         let guard_settings = guard::client::Settings {
             guard: guard::Settings {
                 socket: folder.join("guard.sock"),
                 log: folder.join("guard.log"),
-                watchdog: None,
+                watchdog,
             },
             program: guard_program,
             timeout: GUARD_WITHIN,
@@ -121,6 +125,7 @@ impl Keeper {
             prober: None,
             cannot_begin: None,
             following: Following::default(),
+            weighed: Weighed::default(),
             anew,
             released,
             branches,
@@ -161,7 +166,7 @@ impl Keeper {
                     if self.problem.as_ref() != Some(&why) {
                         tracing::warn!(why, "the database cannot be kept as wished");
                     }
-                    self.give_up(&goal, &why, began).await;
+                    self.give_up(&goal, &why, began, GIVE_UP_AFTER).await;
                     self.problem = Some(why);
                     AFTER_FAILURE
                 }
@@ -185,7 +190,7 @@ impl Keeper {
     }
 
     /// One that was granted the lease and cannot begin does not keep it from the others for ever.
-    async fn give_up(&mut self, goal: &DatabaseGoal, why: &str, began: Instant) {
+    async fn give_up(&mut self, goal: &DatabaseGoal, why: &str, began: Instant, after: Duration) {
         let writes = InstanceRole::Primary { epoch: goal.epoch };
         let is_wanted = matches!(goal.role, DatabaseRole::Primary { .. })
             && self.told.as_ref().is_none_or(|(told, _)| told.role != writes);
@@ -194,7 +199,7 @@ impl Keeper {
             _ => began,
         };
         self.cannot_begin = is_wanted.then_some((goal.epoch, since));
-        if !is_wanted || since.elapsed() < GIVE_UP_AFTER {
+        if !is_wanted || since.elapsed() < after {
             return;
         }
         let why = format!("it could not become the primary: {why}");
@@ -260,6 +265,7 @@ impl Keeper {
         }
         (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, &look).await?;
         self.note(goal, &look);
+        let commits = self.weigh_alone(goal, &look);
         look.seen.parted = self.following.parted;
         look.seen.suspect = self.following.is_suspect(&look.seen.process);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
@@ -289,19 +295,29 @@ impl Keeper {
                 {
                     tracing::warn!(why, "it may be copied once more when it is a replica again");
                 }
-                self.tend(goal, &postgres, &look).await?;
+                let tended = async {
+                    self.tend(goal, &postgres, &look).await?;
+                    self.settle_commits(goal, &postgres, &look, commits).await
+                };
+                tokio::select! {
+                    biased;
+                    done = tended => done?,
+                    // A question that was not answered yet would be in the way of the next.
+                    () = is_overtaken(goals, goal) => self.connection.drop(),
+                }
                 CALM
             }
             Action::Settled => CALM,
             Action::Wait(what) => {
                 tracing::trace!(what, "waiting");
                 if *what == keep::ALL {
-                    self.give_up(
-                        goal,
-                        "it waits for what was acknowledged and it does not have",
-                        Instant::now(),
-                    )
-                    .await;
+                    // Whoever would send it has ended; what has come is on the disk.
+                    let within = match look.seen.process {
+                        Process::Replica { streaming: false, .. } => NOBODY_SENDS,
+                        _ => GIVE_UP_AFTER,
+                    };
+                    let why = "it waits for what was acknowledged and it does not have";
+                    self.give_up(goal, why, Instant::now(), within).await;
                 }
                 SOON
             }
@@ -365,6 +381,7 @@ impl Keeper {
         self.connection.drop();
         // A primary that runs has to be brought to it, too.
         self.tended = None;
+        self.weighed = Weighed::default();
         self.postgres = Some((goal.wished.clone(), postgres.clone()));
         Ok(postgres)
     }
@@ -427,6 +444,7 @@ impl Keeper {
             rested: self.rested,
             silent: self.level.ago(),
             branch: self.branch,
+            alone: self.weighed.word,
             problem: (look.problem.as_ref().or(self.problem.as_ref()))
                 .or(self.following.problem.as_ref())
                 .cloned()

@@ -1,6 +1,7 @@
 //! The instances of databases that this region runs: each kept as its goal says, under its lease,
 //! by one task; the postmaster itself belongs to the guard, which outlives this process.
 
+mod alone;
 mod anew;
 mod branches;
 mod controllers;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// None: beside this program.
     pub guard_program: Option<PathBuf>,
+    /// The machine's, for one database: there is one device, and it takes one writer.
+    pub watchdog: Option<PathBuf>,
     pub board: Arc<Board>,
     pub promises: Arc<Promises>,
 }
@@ -67,6 +70,7 @@ pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop
         Controllers::new(&settings.host, &settings.credentials, &settings.controllers, CONNECT_WITHIN);
     let mut kept: BTreeMap<ServiceName, watch::Sender<DatabaseGoal>> = BTreeMap::new();
     let mut keepers = JoinSet::new();
+    let mut watchdog = settings.watchdog.clone();
     loop {
         let held = Arc::clone(&goals.borrow_and_update());
         // What is only on disk may be long over: nothing is done to an instance by it, and what runs goes
@@ -87,7 +91,8 @@ pub async fn run(settings: Settings, mut goals: watch::Receiver<Arc<Held>>, stop
                     None => {
                         let (sender, goal_of_it) = watch::channel(goal.clone());
                         kept.insert(goal.service.clone(), sender);
-                        let keeper = Keeper::new(goal.service.clone(), settings.clone(), controllers.clone());
+                        let own = Settings { watchdog: watchdog.take(), ..settings.clone() };
+                        let keeper = Keeper::new(goal.service.clone(), own, controllers.clone());
                         keepers.spawn(keeper.keep(goal_of_it, stop.clone()));
                     }
                 }

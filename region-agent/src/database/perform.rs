@@ -123,8 +123,8 @@ impl Keeper {
             && matches!(newest, Ok(Some(branch)) if branch.epoch < epoch)
     }
 
-    fn desired(&self, goal: &DatabaseGoal, role: Role) -> failover::postgres::Desired {
-        settings::desired(&goal.wished, &self.agent.region, goal.epoch, role)
+    pub(super) fn desired(&self, goal: &DatabaseGoal, role: Role) -> failover::postgres::Desired {
+        settings::desired(&goal.wished, &self.agent.region, goal.epoch, role, self.weighed.goes())
     }
 
     fn replica_of(&self, goal: &DatabaseGoal, of: Option<&RegionName>) -> failover::postgres::Desired {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use decision::database::alone::Word;
 use decision::database::branch::Branch;
 use decision::database::keep::{Action, Files, Process};
 use decision::database::{InstanceReport, InstanceRole, Position};
@@ -47,6 +48,7 @@ pub(super) struct Facts<'a> {
     /// How long ago it last knew that it had everything its primary had told.
     pub(super) silent: Duration,
     pub(super) branch: Option<Branch>,
+    pub(super) alone: Option<Word>,
     pub(super) problem: Option<String>,
 }
 
@@ -77,6 +79,7 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
         },
         branch: facts.branch,
         guard: Some(look.guard),
+        alone: facts.alone,
         problem: facts.problem.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! What is found of the instance now: its processes, its files, and what the server says.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use decision::database::Position;
@@ -81,6 +82,7 @@ pub(super) async fn look(
         released,
         parted: false,
         suspect: false,
+        followers: found.observed.as_ref().map(followers).unwrap_or_default(),
     };
     Look { seen, observed: found.observed, guard: guard(status), problem: found.problem }
 }
@@ -143,6 +145,11 @@ fn process(observed: &Observed, memory: &Memory) -> Process {
         position: position(observed),
         streaming: is_streaming(observed),
     }
+}
+
+fn followers(observed: &Observed) -> BTreeSet<RegionName> {
+    let streams = observed.standbys.iter().filter(|standby| standby.state.as_deref() == Some("streaming"));
+    streams.map(|standby| RegionName(standby.application_name.clone())).collect()
 }
 
 pub(super) fn is_streaming(observed: &Observed) -> bool {

@@ -51,11 +51,19 @@ pub(super) async fn password(source: Option<&SecretSource>, whose: &str) -> Resu
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }
 
-/// What the instance is to be: following `of`, nobody (`None`), or a primary.
-pub(super) fn desired(wished: &Database, region: &RegionName, epoch: Epoch, role: Role) -> Desired {
+/// What the instance is to be: following `of`, nobody (`None`), or a primary; `alone`: its commits wait for
+/// nobody, whatever the mode.
+pub(super) fn desired(
+    wished: &Database,
+    region: &RegionName,
+    epoch: Epoch,
+    role: Role,
+    alone: bool,
+) -> Desired {
     let names: Vec<String> =
         wished.instances.keys().filter(|other| *other != region).map(|other| other.0.clone()).collect();
     let sync = match wished.mode {
+        _ if alone => SyncStandbys::None,
         Mode::Async => SyncStandbys::None,
         Mode::Sync { acks } | Mode::SyncStrict { acks } => {
             SyncStandbys::Any { count: u32::from(acks), names }

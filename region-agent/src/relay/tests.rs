@@ -63,6 +63,7 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
         role,
         writer,
         writer_serves: true,
+        alone: None,
         reinit: 0,
         peers: BTreeMap::new(),
     }

@@ -65,6 +65,7 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
         role: DatabaseRole::Replica { of: "us".into(), heir: false },
         writer: Some("us".into()),
         writer_serves: true,
+        alone: None,
         reinit: 0,
         peers: Default::default(),
     }

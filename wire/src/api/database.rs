@@ -19,6 +19,9 @@ pub struct DatabaseStatus {
     pub writer: Option<RegionName>,
     /// Why nobody may.
     pub vacancy: Option<VacancyStatus>,
+    /// Since when it acknowledges without the replicas that its mode asks for, by agreement; none: it does not.
+    #[serde(default)]
+    pub alone_since: Option<Time>,
     /// When it was granted, or became vacant.
     pub since: Time,
     /// PostgreSQL's system identifier; none before the first primary.

@@ -1,5 +1,6 @@
 //! The rules by what they decide, whole: each test is a story of one failure.
 
+mod alone;
 mod approval;
 mod database;
 mod eligible;

@@ -111,7 +111,11 @@ fn a_config() -> impl Strategy<Value = Config> {
             }
             // Where plans wait for a person, nobody in these worlds is there to recover a database.
             if data && !ask {
-                let mode = if sync { Mode::SyncStrict { acks: 1 } } else { Mode::Async };
+                let mode = match (sync, spread) {
+                    (true, true) => Mode::Sync { acks: 1 },
+                    (true, false) => Mode::SyncStrict { acks: 1 },
+                    (false, _) => Mode::Async,
+                };
                 with_database(&mut config, "app", mode);
             }
             config.strategy.manual_approval_required = ask;
