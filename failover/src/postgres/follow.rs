@@ -13,7 +13,7 @@ use super::config::{Desired, Upstream};
 use super::error::PostgresError;
 use super::history;
 use super::segments::segments;
-use super::source::{SQL, not_understood};
+use super::source::{Lineage, SQL, not_understood};
 use super::{DataDir, Files, Postgres, durable};
 
 impl Postgres {
@@ -25,12 +25,11 @@ impl Postgres {
         has: Option<Lsn>,
     ) -> Result<Option<String>, PostgresError> {
         let upstream = upstream_of(desired)?;
-        let source = self.identify(upstream).await?;
+        let (source, Lineage { history: theirs, .. }) = self.identify_lineage(upstream).await?;
         let files = match self.observe_files(Some(source.system_identifier)).await? {
             DataDir::Present(files) => files,
             other => return Err(other.into_error(&self.inner.paths.data)),
         };
-        let theirs = self.source_history(upstream, source.timeline).await?;
         let (ours, our_timeline) = self.own_history(&files).await?;
         let Some(fork) = history::divergence((&ours, our_timeline), (&theirs, source.timeline)) else {
             return Ok(Some("its timelines have no common ancestor with the primary's".into()));

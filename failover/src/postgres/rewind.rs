@@ -14,6 +14,7 @@ use super::files::{DataDir, Files, RewindPhase};
 use super::history::{self, Left};
 use super::run::{self, Finished};
 use super::segments::{newest_timeline, segments};
+use super::source::Lineage;
 use super::{Inner, Postgres, apply, durable};
 
 pub use report::Diverged;
@@ -50,13 +51,12 @@ impl Postgres {
     /// and says so.
     pub async fn rewind_from(&self, desired: &Desired) -> Result<Rewound, PostgresError> {
         let upstream = upstream_of(desired)?.clone();
-        let source = self.identify(&upstream).await?;
+        let (source, Lineage { history: theirs, checkpointed }) = self.identify_lineage(&upstream).await?;
         let files = match self.observe_files(Some(source.system_identifier)).await? {
             DataDir::Present(files) => files,
             other => return Err(other.into_error(&self.inner.paths.data)),
         };
         self.look(stopped).await?;
-        let theirs = self.source_history(&upstream, source.timeline).await?;
         let (ours, our_timeline) = self.own_history(&files).await?;
         let Some(fork) = history::divergence((&ours, our_timeline), (&theirs, source.timeline)) else {
             return impossible("its timelines have no common ancestor with the primary's");
@@ -82,7 +82,9 @@ impl Postgres {
         if !control.checksums && !control.wal_log_hints {
             return impossible("it has neither data checksums nor wal_log_hints");
         }
-        self.wait_for_checkpoint(&upstream, source.timeline).await?;
+        if checkpointed != source.timeline {
+            self.wait_for_checkpoint(&upstream, source.timeline).await?;
+        }
         self.change(|inner| RewindPhase::Preparing.write(&inner.paths.rewind_marker)).await?;
         if !control.state.is_clean() {
             self.recover(&files).await?;
@@ -102,7 +104,7 @@ impl Postgres {
         };
         let saved = self.save_tail(&control, (&ours, our_timeline), fork).await?;
         let kept = self.change(begin).await?;
-        let finished = self.pg_rewind(&upstream, &["--no-sync"]).await?;
+        let finished = self.pg_rewind(&upstream, &["--no-sync"], |_| Ok(())).await?;
         if !finished.status.success() {
             let reason = self.remote_failure(&upstream, &finished, Class::Reclone).to_string();
             return Ok(Rewound::Impossible { reason, saved: Some(saved) });
@@ -217,18 +219,34 @@ impl Postgres {
         run::run(program).await?.success(Class::Reclone).map(drop)
     }
 
+    /// Ended as soon as it has said what it is asked for: it would fetch everything as the rewind itself does.
     async fn dry_run(&self, upstream: &Upstream) -> Result<Verdict, PostgresError> {
-        let finished = self.pg_rewind(upstream, &["--dry-run"]).await?;
+        let mut said = String::new();
+        let finished = self.pg_rewind(upstream, &["--dry-run"], |piece| {
+            said.push_str(piece);
+            match report::is_decided(&said) {
+                true => {
+                    Err(PostgresError::NotYet { what: "the rest would be fetched, and thrown away".into() })
+                }
+                false => Ok(()),
+            }
+        });
+        let finished = match finished.await {
+            Err(PostgresError::NotYet { .. }) => {
+                return match report::diverged_at(&said) {
+                    Some(left) => Ok(Verdict::Diverged(left)),
+                    None => Ok(not_understood(&said)),
+                };
+            }
+            finished => finished?,
+        };
         let output = format!("{}\n{}", finished.stdout, finished.stderr);
         if finished.status.success() {
             // It names the place in either case.
             return match report::diverged_at(&output) {
                 _ if output.contains("no rewind required") => Ok(Verdict::NotNeeded),
                 Some(left) => Ok(Verdict::Diverged(left)),
-                None => Ok(Verdict::Impossible(format!(
-                    "pg_rewind's output is not understood: {}",
-                    run::last_lines(&output)
-                ))),
+                None => Ok(not_understood(&output)),
             };
         }
         match self.remote_failure(upstream, &finished, Class::Reclone) {
@@ -237,7 +255,12 @@ impl Postgres {
         }
     }
 
-    async fn pg_rewind(&self, upstream: &Upstream, more: &[&str]) -> Result<Finished, PostgresError> {
+    async fn pg_rewind(
+        &self,
+        upstream: &Upstream,
+        more: &[&str],
+        watch: impl FnMut(&str) -> Result<(), PostgresError>,
+    ) -> Result<Finished, PostgresError> {
         let mut source: std::ffi::OsString = "--source-server=".into();
         source.push(format!("{} dbname=postgres", self.conninfo_to(upstream)?));
         let mut args = vec!["-D".into(), self.inner.paths.data.clone().into(), source];
@@ -245,7 +268,7 @@ impl Postgres {
         args.extend(more.iter().map(Into::into));
         let mut program = self.program("pg_rewind", "rewinding", args);
         program.timeout_ms = self.inner.settings.transfer_timeout_ms;
-        run::run(program).await
+        run::run_watched(program, watch).await
     }
 
     async fn save_tail(
@@ -308,6 +331,10 @@ impl Postgres {
         }
         Ok(Some(commits))
     }
+}
+
+fn not_understood(output: &str) -> Verdict {
+    Verdict::Impossible(format!("pg_rewind's output is not understood: {}", run::last_lines(output)))
 }
 
 fn impossible(reason: &str) -> Result<Rewound, PostgresError> {

@@ -108,7 +108,7 @@ impl Settings {
             users: Vec::new(),
             application_name: application_name.into(),
             locale: "C.UTF-8".to_owned(),
-            wal_keep_mib: 256,
+            wal_keep_mib: 64,
             slot_wal_keep_mib: 16 * 1024,
             statement_timeout_ms: 2_000,
             program_timeout_ms: 10_000,

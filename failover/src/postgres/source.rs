@@ -14,6 +14,27 @@ pub(super) struct Source {
     pub timeline: u32,
 }
 
+/// Where a primary comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lineage {
+    /// The ancestors of its timeline.
+    pub history: Vec<Left>,
+    /// Of its latest checkpoint.
+    pub checkpointed: u32,
+}
+
+fn lineage(reply: &str) -> Option<(Source, Lineage)> {
+    let mut fields = reply.splitn(4, '|').map(str::trim);
+    let system_identifier = fields.next()?.parse::<i64>().ok()?.cast_unsigned();
+    let timeline = fields.next()?.parse().ok()?;
+    let checkpointed = fields.next()?.parse().ok()?;
+    let history = history::parse(fields.next()?).ok()?;
+    if history.is_empty() && timeline > 1 {
+        return None;
+    }
+    Some((Source { system_identifier, timeline }, Lineage { history, checkpointed }))
+}
+
 /// SQL by a walsender: clients cannot take its place.
 pub(super) const SQL: &str = "replication=database dbname=postgres";
 
@@ -50,21 +71,22 @@ impl Postgres {
         identified.ok_or_else(|| not_understood(upstream, "what it is", &reply))
     }
 
-    /// The ancestors of the primary's timeline.
-    pub(super) async fn source_history(
+    /// As [`Postgres::identify`], with the timelines that its own comes of; in one question, because each
+    /// costs a connection, which is half a dozen ways there and back.
+    pub(super) async fn identify_lineage(
         &self,
         upstream: &Upstream,
-        timeline: u32,
-    ) -> Result<Vec<Left>, PostgresError> {
-        if timeline == 1 {
-            return Ok(Vec::new());
+    ) -> Result<(Source, Lineage), PostgresError> {
+        let sql = format!(
+            "select system_identifier, t, (select timeline_id from pg_control_checkpoint()), case when t > 1 then
+  convert_from(pg_read_binary_file('pg_wal/' || upper(lpad(to_hex(t), 8, '0')) || '.history'), 'UTF8') end
+from pg_control_system(), (select {PRIMARY_TIMELINE} as t where not pg_is_in_recovery() offset 0) as own"
+        );
+        let reply = self.ask(upstream, SQL, &sql).await?;
+        if reply.trim().is_empty() {
+            return Err(PostgresError::NotYet { what: format!("{} is not a primary", upstream.server()) });
         }
-        let reply = self.ask(upstream, "replication=true", &format!("TIMELINE_HISTORY {timeline}")).await?;
-        // The name of the file, and its content.
-        let content = reply.split_once('|').map(|(_, content)| content);
-        content
-            .and_then(|content| history::parse(content).ok())
-            .ok_or_else(|| not_understood(upstream, "TIMELINE_HISTORY", &reply))
+        lineage(&reply).ok_or_else(|| not_understood(upstream, "what it is", &reply))
     }
 
     /// Whether it takes writes, and the timeline of its latest checkpoint: until that is the new
@@ -177,5 +199,27 @@ pub(super) fn not_understood(upstream: &Upstream, what: &str, reply: &str) -> Po
         server: upstream.server(),
         doing: "asking the primary",
         why: format!("its answer to {what} is not understood: {:?}", run::last_lines(reply)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use decision::lsn::Lsn;
+
+    use super::*;
+
+    #[test]
+    fn where_a_primary_comes_from_is_read() {
+        let (source, lineage) =
+            lineage("-7|3|2|1\t0/3000110\tno recovery target specified\n\n2\t0/4000000\tbecause|of\n")
+                .expect("it is whole");
+        assert_eq!(source, Source { system_identifier: (-7i64).cast_unsigned(), timeline: 3 });
+        let left = |timeline, at| Left { timeline, at: Lsn(at) };
+        assert_eq!(lineage.history, [left(1, 0x300_0110), left(2, 0x400_0000)]);
+        assert_eq!(lineage.checkpointed, 2);
+        assert!(super::lineage("7|1|1|").is_some_and(|(_, lineage)| lineage.history.is_empty()));
+        for reply in ["", "7", "7|3|2|", "7|3|2", "x|1|1|", "7|1|x|", "7|2|2|rubbish"] {
+            assert_eq!(super::lineage(reply), None, "{reply:?}");
+        }
     }
 }

@@ -30,6 +30,14 @@ pub(super) fn diverged_at(output: &str) -> Option<Left> {
     Some(Left { timeline: digits.parse().ok()?, at: at.parse().ok()? })
 }
 
+/// It has said where they diverged, and found from where it can rewind; what follows is the fetching.
+/// `pg_rewind: rewinding from last common checkpoint at 0/2000060 on timeline 1`
+pub(super) fn is_decided(output: &str) -> bool {
+    output
+        .split_once("rewinding from last common checkpoint at ")
+        .is_some_and(|(_, rest)| rest.contains('\n'))
+}
+
 /// Of `pg_waldump --stats=record`: `Transaction/COMMIT   12 ( 92.31)   408 …`
 pub(super) fn commits(stats: &str) -> Option<u64> {
     // Without the line of totals it did not come to its end.
@@ -52,6 +60,8 @@ mod tests {
                       pg_rewind: servers diverged at WAL location 0/3000110 on timeline 1\n\
                       pg_rewind: rewinding from last common checkpoint at 0/2000060 on timeline 1\n";
         assert_eq!(diverged_at(output), Some(Left { timeline: 1, at: Lsn(0x300_0110) }));
+        assert!(is_decided(output));
+        assert!(!is_decided(output.trim_end()), "the line is not whole");
         for output in [
             "",
             "pg_rewind: no rewind required",
