@@ -62,19 +62,18 @@ pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
             true => what.is_timed(),
             false => flags.only.contains(&case.name(what)),
         };
-        let what: Vec<&What> = case.what.iter().filter(wanted).collect();
-        if what.is_empty() {
-            continue;
-        }
-        if let Err(error) = measure(flags, case, &what) {
-            eprintln!("{}, {}: {error:#}", case.profile, case.mode);
-            failed = true;
+        for what in case.what.iter().filter(wanted) {
+            if let Err(error) = measure(flags, case, what) {
+                eprintln!("{}: {error:#}", case.name(what));
+                failed = true;
+            }
         }
     }
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn measure(flags: &Flags, case: &Case, all: &[&What]) -> anyhow::Result<()> {
+/// Each in a cluster of its own: what went before leaves its log behind, and that is copied with every rewind.
+fn measure(flags: &Flags, case: &Case, what: &What) -> anyhow::Result<()> {
     let options = Options { log: flags.log.clone(), ..case.options() };
     eprintln!("starting {}, {}", options.profile, options.mode);
     let mut cluster = Cluster::start(options)?;
@@ -85,13 +84,8 @@ fn measure(flags: &Flags, case: &Case, all: &[&What]) -> anyhow::Result<()> {
     if let Some(region) = &flags.relay {
         runner.through = Through::relay(region)?;
     }
-    for what in all {
-        let name = case.name(what);
-        for n in 0..what.times(flags.repetitions) {
-            go(flags, &mut runner, what, &name, n)?;
-        }
-    }
-    Ok(())
+    let name = case.name(what);
+    (0..what.times(flags.repetitions)).try_for_each(|n| go(flags, &mut runner, what, &name, n))
 }
 
 fn go(flags: &Flags, runner: &mut Runner, what: &What, name: &str, n: usize) -> anyhow::Result<()> {

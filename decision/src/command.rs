@@ -113,7 +113,8 @@ pub enum Command {
         /// That of its asking.
         number: u64,
     },
-    /// S3: whatever it acknowledged is with enough of the others again, and will be.
+    /// S3: whatever it acknowledged is with enough of the others, and will be: ends a leave of this number, or that
+    /// a change of whom commits wait for is not settled.
     EndAlone {
         service: ServiceName,
         epoch: Epoch,

@@ -52,6 +52,9 @@ pub struct DatabaseGoal {
     /// It holds the lease, and may have acknowledged what nobody else has, by leave of this number.
     #[serde(default)]
     pub alone: Option<u64>,
+    /// It holds the lease, and whom commits wait for was changed, by this number: it may go by what was before.
+    #[serde(default)]
+    pub unsettled: Option<u64>,
     /// Of the newest wish that this instance be copied anew; 0: none.
     #[serde(default)]
     pub reinit: u64,
@@ -150,7 +153,8 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             writer_serves: held
                 .holder()
                 .is_some_and(|holder| held.is_primary(holder) && state.fencing(service, holder).is_none()),
-            alone: held.alone.filter(|_| held.holder() == Some(&agent.region)).map(|leave| leave.number),
+            alone: held.leave().filter(|_| held.holder() == Some(&agent.region)),
+            unsettled: held.unsettled.filter(|_| held.holder() == Some(&agent.region)),
             reinit: held.reinit.get(&agent.region).copied().unwrap_or_default(),
             peers: peers(state, wished, &agent.region),
         })

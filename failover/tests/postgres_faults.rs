@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica};
 use failover::postgres::{
-    Class, ClusterState, DataDir, Files, PostgresError, Rewound, Settings, SyncStandbys, WriteProbe,
+    Class, ClusterState, DataDir, Desired, Files, PostgresError, Rewound, Settings, SyncStandbys, WriteProbe,
     slot_name,
 };
 
@@ -499,4 +499,32 @@ async fn postgres_a_promoted_replica_waits_for_its_standbys_from_the_first_commi
     assert_eq!(a.postgres.rewind_from(&desired).await.unwrap(), Rewound::NotNeeded);
     a.start().await;
     eventually("a commit on both", async || b.postgres.write_probe(PATIENCE).await.is_written()).await;
+}
+
+/// S3: a copy under way tells what it has of the log, and may never be started.
+#[tokio::test]
+async fn postgres_a_copy_under_way_is_nobody_that_commits_wait_for() {
+    let a = Instance::primary("region-a").await;
+    let b = Instance::new("region-b").await;
+    let sync = SyncStandbys::Any { count: 1, names: vec!["region-b".into()] };
+    let sql = a.sql().await;
+    sql.set_sync_standbys(&Desired { sync, ..primary(1) }, PATIENCE).await.unwrap();
+    sql.ensure_slot(&slot_name("region-b")).await.unwrap();
+    let desired = replica(1, Some(a.upstream_for("region-b")));
+    let copy = b.postgres.clone_from(&desired, |_| {});
+    let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    let watch = async {
+        loop {
+            for standby in sql.observe().await.unwrap().standbys {
+                let sync = standby.sync_state.unwrap_or_default();
+                seen.lock().unwrap().insert((standby.application_name, sync));
+            }
+        }
+    };
+    tokio::select! {
+        copied = copy => drop(copied.unwrap()),
+        never = watch => never,
+    }
+    let seen = seen.into_inner().unwrap();
+    assert!(!seen.is_empty() && seen.iter().all(|(_, sync)| sync == "async"), "{seen:?}");
 }

@@ -7,7 +7,7 @@ use chaos::live::{Mode, Options, Profile};
 
 use super::seconds;
 
-/// What is done in one cluster.
+/// What is done in clusters of one kind.
 pub struct Case {
     pub profile: Profile,
     pub mode: Mode,

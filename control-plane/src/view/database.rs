@@ -28,7 +28,7 @@ pub(super) fn status(state: &State, service: &ServiceName, placement: &Placement
             why: vacancy.why.clone(),
             proof: vacancy.proof.clone(),
         }),
-        alone_since: held.alone.filter(|_| wished.mode.acks() > 0).map(|leave| leave.since),
+        alone_since: held.alone.map(|leave| leave.since),
         since: held.since,
         system: held.system.clone(),
         lease: None,

@@ -1,5 +1,5 @@
 //! Mode `sync`, where too few replicas follow: by agreement the primary goes on without them, and nobody else
-//! is promoted until they have everything again (S3).
+//! is promoted until they have everything again (S3). In the same way a change of whom commits wait for is over.
 
 use super::database::find;
 use super::{Applied, Context};
@@ -27,7 +27,7 @@ pub(super) fn go(
     }
     let since = state.now;
     let held = find(state, service)?;
-    if held.alone.is_some_and(|leave| leave.number == number) {
+    if held.leave() == Some(number) {
         return Ok(false);
     }
     // One who asks anew has been alone since it asked first.
@@ -43,12 +43,20 @@ pub(super) fn end(
     epoch: Epoch,
     number: u64,
 ) -> Applied {
-    if find(state, service)?.alone.is_none_or(|leave| leave.number != number) {
+    let held = find(state, service)?;
+    let (was_alone, was_unsettled) = (held.leave() == Some(number), held.unsettled == Some(number));
+    if !was_alone && !was_unsettled {
         return Ok(false);
     }
     let region = check_word(state, service, epoch, Word::Over { number })?;
-    find(state, service)?.alone = None;
-    state.record(context, Event::AloneEnded { service: service.clone(), epoch, region });
+    let held = find(state, service)?;
+    if was_unsettled {
+        (held.before, held.unsettled) = (None, None);
+    }
+    if was_alone {
+        held.alone = None;
+        state.record(context, Event::AloneEnded { service: service.clone(), epoch, region });
+    }
     Ok(true)
 }
 

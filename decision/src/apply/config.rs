@@ -69,6 +69,11 @@ fn place_databases(state: &mut State, config: &Config) {
         if let Some(before) = before {
             let earlier = held.before.take();
             held.before = Some(earlier.into_iter().fold(before, Witnesses::or));
+            held.unsettled = Some(state.index);
+            if wished.mode.acks() == 0 {
+                // From now on `max_data_loss` says what may be lost.
+                held.alone = None;
+            }
         }
         held.longest_ttl = held.longest_ttl.max(wished.lease.ttl);
     }

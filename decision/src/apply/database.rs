@@ -113,7 +113,7 @@ fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, end
         Some(since) => filled.witnesses.or(since),
         None => filled.witnesses,
     });
-    held.alone = filled.alone;
+    (held.alone, held.unsettled) = (filled.alone, Some(context.index));
     let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
     begin_vacancy(state, context, service, Vacancy { why, ..filled.vacancy })
 }
@@ -257,7 +257,7 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     let now = state.now;
     let Some((wished, held)) = state.database(&plan.service) else { return };
     let witnesses = held.witnesses(wished).into_iter().reduce(Witnesses::or);
-    let ttl = wished.lease.ttl;
+    let (ttl, is_synchronous) = (wished.lease.ttl, wished.mode.acks() > 0);
     let Ok(held) = find(state, &plan.service) else { return };
     // What loses something by intent need not have everything. What an earlier grant demanded still holds: its
     // holder may never have begun.
@@ -268,15 +268,17 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
         // It is granted what it holds already.
         _ => held.filled.take().filter(|_| !held.is_primary(region)),
     };
-    // Whoever goes on may go by what was before yet.
-    (held.longest_ttl, held.before) = match held.vacancy() {
-        Some(_) => (ttl, None),
-        None => (held.longest_ttl.max(ttl), held.before.take()),
+    held.longest_ttl = match held.vacancy() {
+        Some(_) => ttl,
+        None => held.longest_ttl.max(ttl),
     };
-    // S3: what it acknowledged alone at an older epoch the others lack yet.
-    let goes_on =
-        held.holder() == Some(region) || held.vacancy().is_some_and(|it| it.last.as_ref() == Some(region));
-    held.alone = held.alone.filter(|_| goes_on);
+    // S3: what was acknowledged by other rules, or alone, the others may lack still. Whoever is granted it says
+    // when they do not; nothing of that counts any more where a person gave it up.
+    let goes_on = held.holder().or(held.vacancy().and_then(|it| it.last.as_ref())) == Some(region);
+    let stays = goes_on || !plan.accepts_loss;
+    held.alone = held.alone.filter(|_| stays);
+    held.before = held.before.take().filter(|_| held.holder().is_some() || is_synchronous && stays);
+    held.unsettled = held.unsettled.filter(|_| held.before.is_some());
     if let Some(newest) = held.instances.get(region).and_then(|told| told.branch) {
         branch::extend(&mut held.history, newest);
     }

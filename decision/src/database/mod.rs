@@ -44,6 +44,10 @@ pub struct Ownership {
     /// was before, nobody knows.
     #[serde(default)]
     pub before: Option<Witnesses>,
+    /// The number of that change, until its holder says that it goes by what is now, and that everything
+    /// acknowledged before is where that asks for it.
+    #[serde(default)]
+    pub unsettled: Option<u64>,
     /// What the last grant was about; none when its holder wrote already.
     #[serde(default)]
     pub filled: Option<Filled>,
@@ -248,6 +252,7 @@ impl Ownership {
             ready: None,
             longest_ttl: Duration::ZERO,
             before: None,
+            unsettled: None,
             filled: None,
             at_least: None,
             alone: None,
@@ -282,6 +287,10 @@ impl Ownership {
         self.before.iter().cloned().chain([Witnesses::of(wished)]).collect()
     }
 
+    pub fn leave(&self) -> Option<u64> {
+        self.alone.map(|leave| leave.number)
+    }
+
     /// Who alone may have rows that were acknowledged: unless it ended in order, nobody else is promoted
     /// without a person's word (S3).
     pub fn only_in(&self) -> Option<&RegionName> {
@@ -304,7 +313,7 @@ impl Ownership {
 
     /// Whether no commit was acknowledged since the grant that nobody else had.
     pub fn is_synchronous(&self, wished: &Database) -> bool {
-        self.alone.is_none() && self.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0)
+        self.only_in().is_none() && self.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.

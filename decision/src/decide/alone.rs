@@ -15,17 +15,17 @@ fn of_database(state: &State, service: &ServiceName, held: &Ownership) -> Option
     let (wished, _) = state.database(service)?;
     let holder = held.holder().filter(|holder| held.is_primary(holder) && state.has_live_agent(holder))?;
     let (service, epoch) = (service.clone(), held.epoch);
-    let given = held.alone.map(|leave| leave.number);
     match held.instances.get(holder)?.alone? {
         Word::Over { number } => {
-            (given == Some(number)).then_some(Command::EndAlone { service, epoch, number })
+            let is_news = [held.leave(), held.unsettled].contains(&Some(number));
+            is_news.then_some(Command::EndAlone { service, epoch, number })
         }
         Word::Asks { number } => {
             // What is paused changes nothing by itself; and one that is to end need not begin that.
             let may = matches!(wished.mode, Mode::Sync { .. })
                 && state.paused.is_none()
                 && state.fencing(&service, holder).is_none();
-            (may && given != Some(number)).then_some(Command::GoAlone { service, epoch, number })
+            (may && held.leave() != Some(number)).then_some(Command::GoAlone { service, epoch, number })
         }
     }
 }

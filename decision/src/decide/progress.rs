@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Round, database};
 use crate::command::Command;
 use crate::config::Config;
-use crate::database::{Ownership, Proof};
+use crate::database::{InstanceRole, Ownership, Proof};
 use crate::name::RegionName;
 use crate::plan::{
     Action, Executor, Kind, OnFailure, PlanRecord, PlanStatus, Step, StepRecord, StepResult, StepStatus,
@@ -27,6 +27,11 @@ pub(super) fn advance(round: &mut Round, state: &State, now: Time) -> Vec<Comman
         }
     }
     commands
+}
+
+fn follows(held: &Ownership, region: &RegionName) -> bool {
+    let role = held.instances.get(region).map(|told| told.role);
+    role == Some(InstanceRole::Replica { streaming: true })
 }
 
 /// From then on its vacancy is filled: one that comes after it needs a plan of its own.
@@ -194,6 +199,15 @@ impl Run<'_> {
             Some((_, held)) if held.holder().is_none() => self.fenced(step, begun.attempt, lossless, held),
             _ if self.round.passed(self.now, begun.started_at, step.timeout) => {
                 let why = format!("it had not ended its writes within {}", Human(step.timeout));
+                self.done(step, begun.attempt, StepResult::Failed { why });
+            }
+            // It goes on writing until its heir follows, and clients are held back meanwhile.
+            Some((_, held))
+                if lossless
+                    && !follows(held, &self.record.plan.to)
+                    && self.round.passed(self.now, begun.started_at, HEIR_WITHIN) =>
+            {
+                let why = format!("{} does not follow any more", self.record.plan.to);
                 self.done(step, begun.attempt, StepResult::Failed { why });
             }
             _ => {}

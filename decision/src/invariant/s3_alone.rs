@@ -15,7 +15,10 @@ pub(super) fn check(before: &State, after: &State, found: &mut Found) {
                 format!("{service} was granted to {holder}, and {only} alone may have what was acknowledged")
             });
         }
-        if let (Some(leave), None, true) = (was.alone, held.alone, was.epoch == held.epoch) {
+        let is_synchronous = after.database(service).is_some_and(|(wished, _)| wished.mode.acks() > 0);
+        if let (Some(leave), None, true, true) =
+            (was.alone, held.alone, was.epoch == held.epoch, is_synchronous)
+        {
             let word = held.holder().and_then(|holder| held.instances.get(holder)?.alone);
             found.unless(word == Some(Word::Over { number: leave.number }), "S3", || {
                 format!("{service} is not alone any more, and its primary says {word:?}")

@@ -177,7 +177,6 @@ impl World {
                         instance.alone = Alone::default();
                     }
                     instance.role = InstanceRole::Primary { epoch: wanted.epoch };
-                    instance.lease_until = now + wanted.wished.lease.ttl;
                     if wanted.wished.mode.acks() > 0 {
                         let seen = self.followed(&key, wanted, instance.position.lsn);
                         if instance.alone.look(&seen, now.0, now) == Commits::Wait {
@@ -189,9 +188,7 @@ impl World {
                         instance.position.lsn.0 += 8;
                         self.acknowledged_alone.insert(wanted.service.clone(), instance.position.lsn);
                     }
-                    let position = Some(instance.position);
-                    let renewal = Renewal { epoch: wanted.epoch, heard: now, position };
-                    self.view.renewals.insert(wanted.service.clone(), renewal);
+                    self.renew(wanted, &mut instance);
                 }
             }
             DatabaseRole::Replica { of, heir: is_heir } => {
@@ -210,6 +207,12 @@ impl World {
                     _ => InstanceRole::Replica { streaming: reached.is_some() },
                 };
                 heir = (*is_heir && reached.is_some()).then_some(wanted.epoch);
+            }
+            // It goes on until its heir follows.
+            DatabaseRole::Yield { to: Some(to) }
+                if self.cut.contains(&(to.clone(), agent.region.clone())) =>
+            {
+                self.renew(wanted, &mut instance);
             }
             DatabaseRole::Yield { to } if matches!(instance.role, InstanceRole::Primary { .. }) => {
                 let heir = to.as_ref().map(|to| (wanted.service.clone(), to.clone()));
@@ -256,6 +259,12 @@ impl World {
         }
     }
 
+    fn renew(&mut self, wanted: &DatabaseGoal, instance: &mut SimInstance) {
+        instance.lease_until = self.now + wanted.wished.lease.ttl;
+        let renewal = Renewal { epoch: wanted.epoch, heard: self.now, position: Some(instance.position) };
+        self.view.renewals.insert(wanted.service.clone(), renewal);
+    }
+
     /// What the primary sees of those that follow it.
     fn followed(
         &self,
@@ -278,6 +287,7 @@ impl World {
             have: have.get(usize::from(wanted.wished.mode.acks()) - 1).copied(),
             end,
             leave: wanted.alone,
+            change: wanted.unsettled,
         }
     }
 

@@ -195,8 +195,27 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// For `primary_conninfo`, and for programs: the password is in the passfile.
+/// For `primary_conninfo`: the password is in the passfile.
 pub(super) fn conninfo(
+    settings: &Settings,
+    upstream: &Upstream,
+    passfile: &str,
+) -> Result<String, PostgresError> {
+    conninfo_as(&settings.application_name, settings, upstream, passfile)
+}
+
+/// For programs, by a name that no instance has. Else a copy under way would be taken for the replica that it is to
+/// become: `pg_basebackup` tells what it has of the log, and so a commit would be acknowledged by it (S3).
+pub(super) fn conninfo_of_program(
+    settings: &Settings,
+    upstream: &Upstream,
+    passfile: &str,
+) -> Result<String, PostgresError> {
+    conninfo_as("regent program", settings, upstream, passfile)
+}
+
+fn conninfo_as(
+    application_name: &str,
     settings: &Settings,
     upstream: &Upstream,
     passfile: &str,
@@ -219,7 +238,7 @@ pub(super) fn conninfo(
         ("port", &port),
         ("user", &settings.replication_user),
         ("passfile", passfile),
-        ("application_name", &settings.application_name),
+        ("application_name", application_name),
         ("connect_timeout", "3"),
         ("keepalives", "1"),
         ("keepalives_idle", "2"),

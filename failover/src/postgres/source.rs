@@ -41,7 +41,7 @@ pub(super) const SQL: &str = "replication=database dbname=postgres";
 impl Postgres {
     pub(super) fn conninfo_to(&self, upstream: &Upstream) -> Result<String, PostgresError> {
         let passfile = self.inner.paths.passfile.display().to_string();
-        config::conninfo(&self.inner.settings, upstream, &passfile)
+        config::conninfo_of_program(&self.inner.settings, upstream, &passfile)
     }
 
     pub(super) async fn write_passfile(&self) -> Result<(), PostgresError> {

@@ -8,26 +8,37 @@ use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::time::Time;
-use failover::postgres::{Observed, Postgres, Role};
+use failover::postgres::{Observed, Postgres, PostgresError, Role};
+use tokio::task::JoinHandle;
 
 use super::keeper::Keeper;
 use super::see::Look;
 use crate::guard::now_ns;
 
 const APPLY_WITHIN: Duration = Duration::from_secs(5);
-/// A checkpoint may have to be waited for.
-const WAITS_WITHIN: Duration = Duration::from_secs(60);
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is remembered of one server, and what it came to.
 #[derive(Default)]
 pub(super) struct Weighed {
     alone: Alone,
     pub(super) word: Option<Word>,
+    /// Makes sure that commits wait, and says where the log ended then; a checkpoint may take long.
+    surely: Option<Task>,
 }
 
 impl Weighed {
     pub(super) fn goes(&self) -> bool {
         self.alone.goes()
+    }
+}
+
+/// Ends with whoever wants to know.
+struct Task(JoinHandle<Result<Lsn, String>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -57,26 +68,44 @@ impl Keeper {
         look: &Look,
         commits: Commits,
     ) -> Result<(), String> {
-        let goes = self.weighed.goes();
+        let Some(observed) = look.observed.as_ref().filter(|_| look.seen.process == Process::Primary) else {
+            return Ok(());
+        };
         let desired = self.desired(goal, Role::Primary);
-        let wait = |observed: &Observed| !observed.synchronous_standby_names.is_empty();
-        match commits {
-            Commits::AsTheyAre if goes && look.observed.as_ref().is_some_and(wait) => {
-                tracing::warn!(epoch = %goal.epoch, "too few replicas follow: by agreement it goes on alone");
-                let sql = self.connection.get(postgres).await.map_err(|error| error.to_string())?;
-                sql.apply(&desired, APPLY_WITHIN).await.map_err(|error| error.to_string())
-            }
-            Commits::AsTheyAre => Ok(()),
-            Commits::Wait => {
-                let sql = self.connection.get(postgres).await.map_err(|error| error.to_string())?;
-                sql.set_sync_standbys(&desired, WAITS_WITHIN).await.map_err(|error| error.to_string())?;
-                let end = sql.observe().await.map_err(|error| error.to_string())?.current;
-                self.weighed.alone.waits(end.ok_or("it does not tell where its log ends")?);
-                tracing::info!(epoch = %goal.epoch, "commits wait for replicas again");
-                Ok(())
+        if observed.synchronous_standby_names != desired.sync.render().map_err(say)? {
+            self.weighed.surely = None;
+            tracing::warn!(epoch = %goal.epoch, sync = ?desired.sync, "whom commits wait for is changed");
+            let sql = self.connection.get(postgres).await.map_err(say)?;
+            return sql.apply(&desired, APPLY_WITHIN).await.map_err(say);
+        }
+        if commits == Commits::AsTheyAre {
+            self.weighed.surely = None;
+            return Ok(());
+        }
+        match self.weighed.surely.take() {
+            None => self.weighed.surely = Some(Task(tokio::spawn(surely(postgres.clone())))),
+            Some(task) if !task.0.is_finished() => self.weighed.surely = Some(task),
+            Some(mut task) => {
+                let end = (&mut task.0).await.map_err(|error| error.to_string())??;
+                self.weighed.alone.waits(end);
+                tracing::info!(epoch = %goal.epoch, %end, "from here on commits surely wait for replicas");
             }
         }
+        Ok(())
     }
+}
+
+/// When the configuration is in force for sessions it need not be for the checkpointer, who decides which commits
+/// wait: it reads it between two checkpoints, so that one which was asked for later is waited for.
+async fn surely(postgres: Postgres) -> Result<Lsn, String> {
+    let sql = postgres.connect().await.map_err(say)?;
+    sql.checkpoint(CHECKPOINT_WITHIN).await.map_err(say)?;
+    let end = sql.observe().await.map_err(say)?.current;
+    end.ok_or_else(|| "it does not tell where its log ends".to_owned())
+}
+
+fn say(error: PostgresError) -> String {
+    error.to_string()
 }
 
 /// None: its commits wait for nobody.
@@ -95,5 +124,6 @@ fn seen(goal: &DatabaseGoal, own: &RegionName, observed: &Observed) -> Option<Se
         have: have.get(acks).copied(),
         end: observed.current?,
         leave: goal.alone,
+        change: goal.unsettled,
     })
 }

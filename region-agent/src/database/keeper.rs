@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use decision::config::Database;
 use decision::database::branch::Branch;
 use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
-use decision::database::{InstanceReport, InstanceRole};
+use decision::database::{InstanceReport, InstanceRole, Position};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::name::{AgentId, ServiceName};
 use decision::plan::Epoch;
@@ -62,7 +63,7 @@ pub(super) struct Keeper {
     pub(super) connection: Connection,
     pub(super) memory: Memory,
     guard: Option<(Guard, guard::client::Events)>,
-    postgres: Option<(decision::config::Database, Postgres)>,
+    postgres: Option<(Database, Postgres)>,
     /// What was said of readiness last, the newest at the end: a grant may answer one before it.
     ready: Vec<Ready>,
     pub(super) rested: Option<Rested>,
@@ -73,6 +74,8 @@ pub(super) struct Keeper {
     prober: Option<Prober>,
     /// Since when it was granted the lease, and only failed to begin.
     cannot_begin: Option<(Epoch, Instant)>,
+    /// Where it waits for what it lacks, and since when it has not moved.
+    stuck: Option<((Epoch, Option<Position>), Instant)>,
     pub(super) following: Following,
     pub(super) weighed: Weighed,
     pub(super) anew: Anew,
@@ -124,6 +127,7 @@ impl Keeper {
             problem: None,
             prober: None,
             cannot_begin: None,
+            stuck: None,
             following: Following::default(),
             weighed: Weighed::default(),
             anew,
@@ -214,6 +218,21 @@ impl Keeper {
         }
     }
 
+    /// Whoever would send it has ended, what has come is on the disk, and nothing of that is left to be read.
+    fn is_stuck(&mut self, goal: &DatabaseGoal, look: &Look) -> bool {
+        let Process::Replica { position, streaming: false, .. } = look.seen.process else {
+            self.stuck = None;
+            return false;
+        };
+        let now = (goal.epoch, position);
+        let since = match self.stuck {
+            Some((before, since)) if before == now => since,
+            _ => Instant::now(),
+        };
+        self.stuck = Some((now, since));
+        since.elapsed() >= NOBODY_SENDS
+    }
+
     /// One look and at most one action. Gives how long there is nothing to do.
     async fn step(
         &mut self,
@@ -296,8 +315,10 @@ impl Keeper {
                     tracing::warn!(why, "it may be copied once more when it is a replica again");
                 }
                 let tended = async {
+                    // What hinders the one does not hinder the other.
+                    let settled = self.settle_commits(goal, &postgres, &look, commits).await;
                     self.tend(goal, &postgres, &look).await?;
-                    self.settle_commits(goal, &postgres, &look, commits).await
+                    settled
                 };
                 tokio::select! {
                     biased;
@@ -311,13 +332,9 @@ impl Keeper {
             Action::Wait(what) => {
                 tracing::trace!(what, "waiting");
                 if *what == keep::ALL {
-                    // Whoever would send it has ended; what has come is on the disk.
-                    let within = match look.seen.process {
-                        Process::Replica { streaming: false, .. } => NOBODY_SENDS,
-                        _ => GIVE_UP_AFTER,
-                    };
                     let why = "it waits for what was acknowledged and it does not have";
-                    self.give_up(goal, why, Instant::now(), within).await;
+                    let after = if self.is_stuck(goal, &look) { Duration::ZERO } else { GIVE_UP_AFTER };
+                    self.give_up(goal, why, Instant::now(), after).await;
                 }
                 SOON
             }
@@ -381,7 +398,10 @@ impl Keeper {
         self.connection.drop();
         // A primary that runs has to be brought to it, too.
         self.tended = None;
-        self.weighed = Weighed::default();
+        let rule = |wished: &Database| (wished.mode, wished.instances.keys().cloned().collect::<Vec<_>>());
+        if self.postgres.as_ref().is_none_or(|(before, _)| rule(before) != rule(&goal.wished)) {
+            self.weighed = Weighed::default();
+        }
         self.postgres = Some((goal.wished.clone(), postgres.clone()));
         Ok(postgres)
     }

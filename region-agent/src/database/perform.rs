@@ -28,6 +28,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 const TEND_EVERY: Duration = Duration::from_secs(2);
+/// A replica of nobody.
+const NOBODY: Role = Role::Replica { upstream: None };
 const REACH_WITHIN: Duration = Duration::from_secs(1);
 
 fn say(error: PostgresError) -> String {
@@ -66,7 +68,7 @@ impl Keeper {
             }
             Action::StartPrimary => self.start_primary(goal, guard, postgres).await,
             Action::StartReplica { of } => self.start_replica(goal, guard, postgres, of.as_ref()).await,
-            Action::Promote => self.promote(goal, guard, postgres).await,
+            Action::Promote => self.promote(goal, guard, postgres, look).await,
             Action::Follow { of } => self.follow(goal, postgres, of.as_ref()).await,
             Action::ShutDown { .. } => {
                 // Writes go on meanwhile, so that little is left to do when they end.
@@ -193,6 +195,7 @@ impl Keeper {
         goal: &DatabaseGoal,
         guard: &Guard,
         postgres: &Postgres,
+        look: &Look,
     ) -> Result<(), String> {
         let held = self.lease.held(goal.epoch).ok_or("the lease is over")?;
         let armed = async { guard.lease(held.for_guard()).await.map_err(|error| error.to_string()) };
@@ -200,7 +203,13 @@ impl Keeper {
         self.lease.arm(Some(guard.clone()));
         let desired = self.desired(goal, Role::Primary);
         let began = Instant::now();
+        // S3: not one commit goes by rules of before.
+        let names = desired.sync.render().map_err(say)?;
         let sql = self.connection.get(postgres).await.map_err(say)?;
+        if look.observed.as_ref().is_none_or(|observed| observed.synchronous_standby_names != names) {
+            let waiting = settings::desired(&goal.wished, &self.agent.region, goal.epoch, NOBODY, false);
+            sql.set_sync_standbys(&waiting, CHECKPOINT_WITHIN).await.map_err(say)?;
+        }
         sql.promote().await.map_err(say)?;
         until_writable(sql).await?;
         tracing::info!(ms = began.elapsed().as_millis() as u64, epoch = %goal.epoch, "promoted");

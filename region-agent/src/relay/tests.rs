@@ -64,6 +64,7 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
         writer,
         writer_serves: true,
         alone: None,
+        unsettled: None,
         reinit: 0,
         peers: BTreeMap::new(),
     }

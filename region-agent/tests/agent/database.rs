@@ -66,6 +66,7 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
         writer: Some("us".into()),
         writer_serves: true,
         alone: None,
+        unsettled: None,
         reinit: 0,
         peers: Default::default(),
     }

@@ -140,3 +140,61 @@ fn the_state_believes_only_the_primary_itself() {
     assert!(world.apply(stale).refusal().is_some());
     assert!(is_alone(&world));
 }
+
+/// With two acknowledgements, what the old primary handed over in order is not yet where the mode asks for it.
+#[test]
+fn whoever_is_handed_over_to_says_that_it_is_over() {
+    let mut world = without_replicas(Mode::Sync { acks: 2 });
+    world.cut.remove(&("ap".into(), "us".into()));
+    world.cut("eu", "ap");
+    world.run_for(secs(1));
+    let app = "app".into();
+    let plan = crate::decide::switchover(&world.state, world.now, &app, Some(&"ap".into()), "test".into());
+    world.must(Command::OpenPlan { plan: plan.unwrap(), explanation: None });
+    world.run_for(secs(5));
+    assert_eq!(world.writers("app"), ["ap"]);
+    assert!(is_alone(&world), "eu has not got it");
+    world.cut.clear();
+    for _ in 0..20 {
+        world.run_for(secs(1));
+    }
+    assert!(!is_alone(&world), "{:#?}", world.journal(0));
+}
+
+#[test]
+fn asynchronous_nobody_is_alone() {
+    let mut world = without_replicas(Mode::Sync { acks: 1 });
+    world.reconfigure(|config| {
+        config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap().mode = Mode::Async;
+    });
+    assert!(!is_alone(&world));
+}
+
+/// S3: an acknowledgement that asked for one other does not ask for two because the mode does now.
+#[test]
+fn a_change_of_whom_commits_wait_for_is_settled_when_the_primary_says_so() {
+    let mut world = world(Mode::Sync { acks: 1 });
+    let unsettled = |world: &World| {
+        let held = &world.state.databases[&"app".into()];
+        assert_eq!(held.before.is_some(), held.unsettled.is_some());
+        held.unsettled.is_some()
+    };
+    world.cut("ap", "us");
+    world.reconfigure(|config| {
+        config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap().mode =
+            Mode::Sync { acks: 2 };
+    });
+    world.run_for(secs(1));
+    assert!(unsettled(&world), "ap does not follow");
+    // Also when it begins anew.
+    world.crash_database("app", "us");
+    world.stubborn.extend(["eu".into(), "ap".into()]);
+    world.run_for(secs(3));
+    assert!(unsettled(&world));
+    world.stubborn.clear();
+    world.cut.clear();
+    for _ in 0..20 {
+        world.run_for(secs(1));
+    }
+    assert!(!unsettled(&world), "{:#?}", world.state.databases);
+}

@@ -158,6 +158,25 @@ fn a_planned_move_hands_over_everything_and_fences_in_order() {
     assert_eq!(world.last_plan().status, PlanStatus::Done);
 }
 
+/// Clients are held back meanwhile, so that is not for long.
+#[test]
+fn a_planned_move_whose_heir_is_lost_before_the_end_leaves_all_as_it_was() {
+    let mut world = world(Mode::Async);
+    let plan = switchover(&world.state, world.now, &"app".into(), Some(&"ap".into()), "test".into()).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.settle();
+    world.listen();
+    world.settle();
+    assert!(world.state.fencing(&"app".into(), &"us".into()).is_some());
+    world.cut("ap", "us");
+    world.run_for(secs(9));
+    assert!(world.last_plan().is_open());
+    world.run_for(secs(3));
+    let told = world.journal(0);
+    assert!(told.iter().any(|line| line.contains("ap does not follow any more")), "{told:#?}");
+    assert_eq!((world.writers("app"), world.primary("app")), (vec!["us"], "us"));
+}
+
 #[test]
 fn a_planned_move_that_cannot_be_completed_goes_back() {
     let mut world = world(Mode::Async);

@@ -111,16 +111,10 @@ impl Sql {
 
     /// As [`Sql::apply`]; and when it returns, every later commit waits for these standbys. Which
     /// commits wait is decided by the checkpointer, who reads its configuration between two
-    /// checkpoints: so one that begins later is waited for.
+    /// checkpoints: so one that is asked for later is waited for.
     pub async fn set_sync_standbys(&self, desired: &Desired, within: Duration) -> Result<(), PostgresError> {
         self.apply(desired, within).await?;
         if desired.sync.names().is_empty() {
-            return Ok(());
-        }
-        // In whole seconds, hence the distance.
-        let seen = "not pg_is_in_recovery() and (select checkpoint_time from pg_control_checkpoint()) > \
-                    pg_conf_load_time() + interval '2 s'";
-        if self.is_true("asking for the last checkpoint", seen).await? {
             return Ok(());
         }
         self.checkpoint(within).await
