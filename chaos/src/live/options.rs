@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use decision::config;
+use decision::database::lease::guard_after;
 
 /// Of the parts that Regent has, the client is apart: see [`CLIENT`].
 pub const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-southeast-1"];
@@ -63,11 +64,24 @@ impl Options {
 
     /// How long a primary may write after its last renewal.
     pub fn lease_ttl(&self) -> Duration {
+        self.lease_timings().ttl
+    }
+
+    /// And from when on its guard ends it.
+    pub fn guard_after(&self) -> Duration {
+        let timings = self.lease_timings();
+        guard_after(timings.ttl, timings.fence_budget)
+    }
+
+    fn lease_timings(&self) -> config::LeaseTimings {
         let of_profile = match self.profile {
             Profile::Fast => config::Profile::Fast,
             Profile::Balanced => config::Profile::Balanced,
         };
-        self.lease.map_or(of_profile.lease().ttl, |[ttl, ..]| ttl)
+        match self.lease {
+            Some([ttl, renew_every, fence_budget]) => config::LeaseTimings { ttl, renew_every, fence_budget },
+            None => of_profile.lease(),
+        }
     }
 }
 

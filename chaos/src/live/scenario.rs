@@ -45,6 +45,8 @@ pub struct Run {
     /// A planned move that was refused or not heard is none.
     pub has_begun: bool,
     pub judged: Judgement,
+    /// How long after its last renewal the old primary may have acknowledged rows, by its lease and fence budget.
+    pub guard_ms: f64,
     /// From the end of the fault until the old primary streams again; none if it stayed the primary.
     pub back_ms: Option<f64>,
     /// All that was recorded, when something is not as it should be.
@@ -127,7 +129,8 @@ impl<'a> Runner<'a> {
         if let Err(error) = recovered {
             eprintln!("  {fault:?} in {from}: {error:#}");
         }
-        Ok(Run { fault, from, to, with_leader, has_begun, judged, back_ms, evidence })
+        let guard_ms = cluster.options.guard_after().as_secs_f64() * 1e3;
+        Ok(Run { fault, from, to, with_leader, has_begun, judged, guard_ms, back_ms, evidence })
     }
 
     fn write(&self, attempts: &[Attempt], fault_ns: u64, rows: &BTreeSet<i64>) -> anyhow::Result<PathBuf> {

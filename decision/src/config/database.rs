@@ -100,7 +100,7 @@ impl Profile {
         match self {
             Profile::Safe => LeaseTimings { ttl: t(25_000), renew_every: t(2_000), fence_budget: t(2_000) },
             Profile::Balanced => LeaseTimings { ttl: t(4_200), renew_every: t(400), fence_budget: t(500) },
-            Profile::Fast => LeaseTimings { ttl: t(700), renew_every: t(60), fence_budget: t(60) },
+            Profile::Fast => LeaseTimings { ttl: t(660), renew_every: t(60), fence_budget: t(60) },
         }
     }
 }

@@ -50,16 +50,8 @@ const FIGURES: [Figure; 17] = [
         ..inside("balanced-async-cut-off", "acknowledged inside, then lost; async, balanced")
     },
     // The last of them may have been acknowledged at the very end of the lease, when the guard kills.
-    Figure {
-        median: 0.64,
-        worst: 0.64,
-        ..until("fast-async-cut-off", "the last of those, after the cut; fast")
-    },
-    Figure {
-        median: 3.7,
-        worst: 3.7,
-        ..until("balanced-async-cut-off", "the last of those, after the cut; balanced")
-    },
+    too_late("fast-async-cut-off", "the last of those, later than the guard allows; fast"),
+    too_late("balanced-async-cut-off", "the last of those, later than the guard allows; balanced"),
     nothing("fast-sync-cut-off", "acknowledged inside, then lost; sync", "rows", lost_inside),
     nothing("fast-sync-cut-off", "acknowledged to the client, then lost; sync", "rows", lost),
     Figure {
@@ -99,8 +91,8 @@ const fn inside(runs: &'static str, what: &'static str) -> Figure {
     }
 }
 
-const fn until(runs: &'static str, what: &'static str) -> Figure {
-    Figure { runs, what, unit: "s", of: lost_until_s, median: 0.0, worst: 0.0, theirs: None }
+const fn too_late(runs: &'static str, what: &'static str) -> Figure {
+    Figure { runs, what, unit: "ms", of: lost_too_late_ms, median: 0.0, worst: 0.0, theirs: None }
 }
 
 /// JSON has no infinity: a client that never wrote again has no gap.
@@ -128,9 +120,9 @@ fn lost_inside(run: &Value) -> Option<f64> {
     Some(lost_by(run, "inside"))
 }
 
-fn lost_until_s(run: &Value) -> Option<f64> {
-    let ms = run["judged"]["lost"]["inside"]["last_after_fault_ms"].as_f64();
-    Some(ms.unwrap_or_default().max(0.0) / 1e3)
+fn lost_too_late_ms(run: &Value) -> Option<f64> {
+    let after_ms = run["judged"]["lost"]["inside"]["last_after_fault_ms"].as_f64().unwrap_or_default();
+    Some((after_ms - run["guard_ms"].as_f64()?).max(0.0))
 }
 
 /// Whoever is told that the server ends, or is a replica, tries again.
