@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn expiry_counts_the_drift_and_rounds_up() {
         let mut lease = Profile::Fast.lease();
-        assert_eq!(lease.expiry(), Duration::from_millis(709)); // 707, and what was cut
+        assert_eq!(lease.expiry(), Duration::from_millis(669)); // 666.6, and what was cut
         lease.ttl = Duration::from_millis(u64::MAX);
         assert_eq!(lease.expiry(), Duration::from_millis(u64::MAX), "no overflow");
     }
