@@ -36,7 +36,8 @@ pub enum Word {
     Asks {
         number: u64,
     },
-    /// Commits wait for the others, and these have all that was acknowledged under the leave of this number.
+    /// Commits wait for the others, and these have all that was acknowledged under the leave of this number, or
+    /// before the change of it.
     Over {
         number: u64,
     },

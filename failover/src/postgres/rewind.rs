@@ -171,7 +171,8 @@ impl Postgres {
 
     async fn wait_for_checkpoint(&self, upstream: &Upstream, timeline: u32) -> Result<(), PostgresError> {
         let until = tokio::time::Instant::now() + std::time::Duration::from_millis(CHECKPOINT_WAIT_MS);
-        let mut asked = false;
+        // Not allowed before version 15; its own agent makes one then.
+        let _ = self.source_do_checkpoint(upstream).await;
         loop {
             let (takes_writes, checkpointed) = self.source_checkpoint(upstream).await?;
             if takes_writes && checkpointed == timeline {
@@ -187,11 +188,6 @@ impl Postgres {
                     upstream.server()
                 );
                 return Err(PostgresError::NotYet { what });
-            }
-            if !std::mem::replace(&mut asked, true) {
-                // Not allowed before version 15; its own agent makes one then.
-                let _ = self.source_do_checkpoint(upstream).await;
-                continue;
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
@@ -231,15 +227,11 @@ impl Postgres {
                 false => Ok(()),
             }
         });
-        let finished = match finished.await {
-            Err(PostgresError::NotYet { .. }) => {
-                return match report::diverged_at(&said) {
-                    Some(left) => Ok(Verdict::Diverged(left)),
-                    None => Ok(not_understood(&said)),
-                };
-            }
-            finished => finished?,
-        };
+        let finished = finished.await;
+        if report::is_decided(&said) {
+            return Ok(report::diverged_at(&said).map_or_else(|| not_understood(&said), Verdict::Diverged));
+        }
+        let finished = finished?;
         let output = format!("{}\n{}", finished.stdout, finished.stderr);
         if finished.status.success() {
             // It names the place in either case.

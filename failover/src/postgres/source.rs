@@ -60,15 +60,12 @@ impl Postgres {
         let sql = format!(
             "select system_identifier, {PRIMARY_TIMELINE} from pg_control_system() where not pg_is_in_recovery()"
         );
-        let reply = self.ask(upstream, SQL, &sql).await?;
-        if reply.trim().is_empty() {
-            return Err(PostgresError::NotYet { what: format!("{} is not a primary", upstream.server()) });
-        }
-        let identified = reply.trim().split_once('|').and_then(|(system, timeline)| {
+        let identified = |reply: &str| {
+            let (system, timeline) = reply.trim().split_once('|')?;
             let system_identifier = system.parse::<i64>().ok()?.cast_unsigned();
             Some(Source { system_identifier, timeline: timeline.parse().ok()? })
-        });
-        identified.ok_or_else(|| not_understood(upstream, "what it is", &reply))
+        };
+        self.ask_primary(upstream, &sql, identified).await
     }
 
     /// As [`Postgres::identify`], with the timelines that its own comes of; in one question, because each
@@ -82,11 +79,21 @@ impl Postgres {
   convert_from(pg_read_binary_file('pg_wal/' || upper(lpad(to_hex(t), 8, '0')) || '.history'), 'UTF8') end
 from pg_control_system(), (select {PRIMARY_TIMELINE} as t where not pg_is_in_recovery() offset 0) as own"
         );
-        let reply = self.ask(upstream, SQL, &sql).await?;
+        self.ask_primary(upstream, &sql, lineage).await
+    }
+
+    /// What only a primary has a row for.
+    async fn ask_primary<T>(
+        &self,
+        upstream: &Upstream,
+        sql: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, PostgresError> {
+        let reply = self.ask(upstream, SQL, sql).await?;
         if reply.trim().is_empty() {
             return Err(PostgresError::NotYet { what: format!("{} is not a primary", upstream.server()) });
         }
-        lineage(&reply).ok_or_else(|| not_understood(upstream, "what it is", &reply))
+        read(&reply).ok_or_else(|| not_understood(upstream, "what it is", &reply))
     }
 
     /// Whether it takes writes, and the timeline of its latest checkpoint: until that is the new

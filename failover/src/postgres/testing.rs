@@ -206,9 +206,7 @@ impl Instance {
         let sql = self.sql().await;
         eventually(&format!("{replica} streams"), async || {
             let seen = sql.observe().await.unwrap_or_else(|error| panic!("{error}"));
-            seen.standbys.iter().any(|standby| {
-                standby.application_name == replica && standby.state.as_deref() == Some("streaming")
-            })
+            seen.standbys.iter().any(|standby| standby.application_name == replica && standby.is_streaming())
         })
         .await;
     }

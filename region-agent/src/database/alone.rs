@@ -8,14 +8,14 @@ use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::time::Time;
-use failover::postgres::{Observed, Postgres, PostgresError, Role};
+use failover::postgres::{Observed, Postgres, Role};
 use tokio::task::JoinHandle;
 
 use super::keeper::Keeper;
+use super::perform::{APPLY_WITHIN, say};
 use super::see::Look;
 use crate::guard::now_ns;
 
-const APPLY_WITHIN: Duration = Duration::from_secs(5);
 const CHECKPOINT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is remembered of one server, and what it came to.
@@ -104,16 +104,12 @@ async fn surely(postgres: Postgres) -> Result<Lsn, String> {
     end.ok_or_else(|| "it does not tell where its log ends".to_owned())
 }
 
-fn say(error: PostgresError) -> String {
-    error.to_string()
-}
-
 /// None: its commits wait for nobody.
 fn seen(goal: &DatabaseGoal, own: &RegionName, observed: &Observed) -> Option<Seen> {
     let acks = usize::from(goal.wished.mode.acks()).checked_sub(1)?;
     let is_other =
         |name: &str| goal.wished.instances.keys().any(|other| other != own && other.as_str() == name);
-    let streams = observed.standbys.iter().filter(|standby| standby.state.as_deref() == Some("streaming"));
+    let streams = observed.standbys.iter().filter(|standby| standby.is_streaming());
     let mut have: Vec<Lsn> = streams
         .filter(|standby| is_other(&standby.application_name))
         .filter_map(|standby| standby.flushed)

@@ -19,7 +19,7 @@ use super::tell::Release;
 use crate::guard::client::Guard;
 use crate::guard::protocol::{Role as GuardRole, Start, StopMode};
 
-const APPLY_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const APPLY_WITHIN: Duration = Duration::from_secs(5);
 const CHECKPOINT_WITHIN: Duration = Duration::from_secs(20);
 const PROMOTES_WITHIN: Duration = Duration::from_millis(500);
 /// A promotion first replays what is there, which may be much.
@@ -28,11 +28,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 const TEND_EVERY: Duration = Duration::from_secs(2);
-/// A replica of nobody.
-const NOBODY: Role = Role::Replica { upstream: None };
 const REACH_WITHIN: Duration = Duration::from_secs(1);
 
-fn say(error: PostgresError) -> String {
+pub(super) fn say(error: PostgresError) -> String {
     error.to_string()
 }
 
@@ -201,13 +199,12 @@ impl Keeper {
         let armed = async { guard.lease(held.for_guard()).await.map_err(|error| error.to_string()) };
         tokio::try_join!(armed, self.branches.mark(postgres, goal.epoch))?;
         self.lease.arm(Some(guard.clone()));
-        let desired = self.desired(goal, Role::Primary);
+        let (waiting, desired) = (self.replica_of(goal, None), self.desired(goal, Role::Primary));
         let began = Instant::now();
         // S3: not one commit goes by rules of before.
         let names = desired.sync.render().map_err(say)?;
         let sql = self.connection.get(postgres).await.map_err(say)?;
         if look.observed.as_ref().is_none_or(|observed| observed.synchronous_standby_names != names) {
-            let waiting = settings::desired(&goal.wished, &self.agent.region, goal.epoch, NOBODY, false);
             sql.set_sync_standbys(&waiting, CHECKPOINT_WITHIN).await.map_err(say)?;
         }
         sql.promote().await.map_err(say)?;

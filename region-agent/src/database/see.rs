@@ -148,7 +148,7 @@ fn process(observed: &Observed, memory: &Memory) -> Process {
 }
 
 fn followers(observed: &Observed) -> BTreeSet<RegionName> {
-    let streams = observed.standbys.iter().filter(|standby| standby.state.as_deref() == Some("streaming"));
+    let streams = observed.standbys.iter().filter(|standby| standby.is_streaming());
     streams.map(|standby| RegionName(standby.application_name.clone())).collect()
 }
 

@@ -63,6 +63,12 @@ pub struct Standby {
     pub replayed: Option<Lsn>,
 }
 
+impl Standby {
+    pub fn is_streaming(&self) -> bool {
+        self.state.as_deref() == Some("streaming")
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Slot {
     pub name: String,
