@@ -36,7 +36,7 @@ pub struct Flags {
     /// So long without a quorum, or without a fault, instead of what the case says
     #[arg(long, value_name = "SECONDS")]
     lasts: Option<u64>,
-    /// Leave data and logs
+    /// Leave data and logs, and what was recorded
     #[arg(long)]
     keep: bool,
     /// What the parts log, as in debug
@@ -81,6 +81,7 @@ fn measure(flags: &Flags, case: &Case, what: &What) -> anyhow::Result<()> {
         cluster.keep_folder();
     }
     let mut runner = Runner::new(&cluster);
+    runner.keeps_evidence = flags.keep;
     if let Some(region) = &flags.relay {
         runner.through = Through::relay(region)?;
     }

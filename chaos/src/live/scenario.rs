@@ -49,7 +49,7 @@ pub struct Run {
     pub guard_ms: f64,
     /// From the end of the fault until the old primary streams again; none if it stayed the primary.
     pub back_ms: Option<f64>,
-    /// All that was recorded, when something is not as it should be.
+    /// All that was recorded, when something is not as it should be, or it was asked for.
     pub evidence: Option<PathBuf>,
 }
 
@@ -57,13 +57,15 @@ pub struct Run {
 pub struct Runner<'a> {
     cluster: &'a Cluster,
     pub through: Through,
+    /// Of every run, and not only of those that look wrong.
+    pub keeps_evidence: bool,
     next_id: i64,
     runs: usize,
 }
 
 impl<'a> Runner<'a> {
     pub fn new(cluster: &'a Cluster) -> Runner<'a> {
-        Runner { cluster, through: Through::Direct, next_id: 1, runs: 0 }
+        Runner { cluster, through: Through::Direct, keeps_evidence: false, next_id: 1, runs: 0 }
     }
 
     /// `with_leader`: whether the controllers' leader is to be in the primary's region; as it is, if none.
@@ -122,7 +124,7 @@ impl<'a> Runner<'a> {
         self.next_id = next_id;
         self.runs += 1;
         let judged = judge(&attempts, fault_ns, &rows);
-        let evidence = match recovered.is_err() || is_suspicious(&judged) {
+        let evidence = match self.keeps_evidence || recovered.is_err() || is_suspicious(&judged) {
             true => Some(self.write(&attempts, fault_ns, &rows)?),
             false => None,
         };

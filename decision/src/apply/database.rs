@@ -282,8 +282,8 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     if let Some(newest) = held.instances.get(region).and_then(|told| told.branch) {
         branch::extend(&mut held.history, newest);
     }
-    let told = held.instances.get(region).filter(|_| held.is_ready(region));
-    held.ready = told.and_then(|told| told.ready);
+    // Also of an heir that says already that nobody sends any more. It was drawn before this entry in any case.
+    held.ready = held.instances.get(region).and_then(|told| told.ready);
     held.epoch = plan.epoch;
     (held.owner, held.since) = (Owner::Held(region.clone()), now);
     let (service, epoch, region) = (plan.service.clone(), plan.epoch, region.clone());

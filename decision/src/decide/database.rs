@@ -21,6 +21,9 @@ use crate::verdict::Verdict;
 
 /// How long those who live have to come to rest and tell their position; what is slower is left out.
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+/// From then on nobody is waited for once one may be promoted that has all that anybody is known to have: an
+/// instance whose disk hangs would cost more than it could have.
+const ENOUGH_WITHIN: Duration = Duration::from_millis(500);
 /// At most, after a promotion that failed; no longer than the hold-down.
 const RETRY_AFTER: Duration = Duration::from_secs(15);
 /// The first primary is chosen when every region has told what it has, or after this.
@@ -123,7 +126,9 @@ fn fill(
         why.conclude(format!("its database has no primary, but {}", blind.unwrap_or_default()));
         return Choice::Hold;
     }
-    if let Some(waiting) = still_settling(round, case, wished, held, vacancy) {
+    if let Some(waiting) = still_settling(round, case, wished, held, vacancy)
+        && !is_enough(round, case, why, wished, held, vacancy)
+    {
         why.conclude(format!("its database has no primary; {waiting}"));
         return Choice::Wait;
     }
@@ -195,6 +200,23 @@ fn still_settling(
         return None;
     }
     Some(format!("waiting for the position of {}", missing.join(", ")))
+}
+
+/// Whether those who are still waited for are known to have nothing more.
+fn is_enough(
+    round: &mut Round,
+    case: &Case,
+    why: &Explanation,
+    wished: &Database,
+    held: &Ownership,
+    vacancy: &Vacancy,
+) -> bool {
+    if held.system.is_none() || !round.passed(case.now, held.since, ENOUGH_WITHIN) {
+        return false;
+    }
+    let candidates = ranked(round, case, &mut why.clone(), wished, held, vacancy);
+    let furthest = held.furthest();
+    furthest.is_some() && candidates.first().is_some_and(|best| best.rank.position >= furthest)
 }
 
 /// The last primary, where it ended without order.

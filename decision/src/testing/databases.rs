@@ -100,7 +100,7 @@ impl World {
     /// Every instance does what its goal says; those without an agent only what their guard does.
     pub(super) fn run_databases(&mut self) {
         self.fence_what_is_over();
-        for agent in self.speaking() {
+        for agent in self.working() {
             for wanted in goal::of_agent(&self.state, &agent).databases {
                 self.reconcile(&agent, &wanted);
             }
@@ -110,9 +110,14 @@ impl World {
         }
     }
 
+    fn working(&self) -> Vec<AgentId> {
+        let works = |agent: &AgentId| !self.hung.contains(&agent.region);
+        self.speaking().into_iter().filter(works).collect()
+    }
+
     /// Whether some agent has yet to tell of what its goal made it do.
     pub(super) fn has_database_work(&self) -> bool {
-        self.speaking().iter().any(|agent| {
+        self.working().iter().any(|agent| {
             goal::of_agent(&self.state, agent).databases.iter().any(|wanted| {
                 let held = &self.state.databases[&wanted.service];
                 let told = held.instances.get(&agent.region);

@@ -55,6 +55,8 @@ pub struct World {
     pub lose_leader_after: Option<u32>,
     /// Regions whose instances cannot be promoted.
     pub stubborn: BTreeSet<RegionName>,
+    /// Regions whose instances do nothing more, while their agents live.
+    pub hung: BTreeSet<RegionName>,
     /// What each vantage sees, and since when.
     seen: BTreeMap<AgentId, BTreeMap<CheckId, (Condition, Time)>>,
     told: BTreeMap<AgentId, BTreeMap<CheckId, Condition>>,
@@ -76,6 +78,7 @@ impl World {
             instances: BTreeMap::new(),
             acknowledged_alone: BTreeMap::new(),
             stubborn: BTreeSet::new(),
+            hung: BTreeSet::new(),
             lose_leader_after: None,
             seen: BTreeMap::new(),
             told: BTreeMap::new(),

@@ -141,6 +141,64 @@ fn in_synchronous_mode_nobody_is_promoted_while_a_row_may_be_elsewhere() {
 }
 
 #[test]
+fn an_instance_that_hangs_is_not_waited_for_when_another_has_all_that_is_known() {
+    let mut world = world(Mode::Async);
+    world.hung.insert("ap".into());
+    world.crash_database("app", "us");
+    world.stubborn.insert("us".into());
+    world.run_for(ms(400));
+    assert_eq!(world.writers("app"), [""; 0], "it may have more, and is given time to say so");
+    world.run_for(ms(300));
+    assert_eq!(world.writers("app"), ["eu"], "{}", world.conclusion("app"));
+}
+
+#[test]
+fn an_instance_that_hangs_and_is_known_to_have_more_is_waited_for() {
+    let mut world = world(Mode::Async);
+    world.cut("eu", "us");
+    world.write("app", "us", 1_000);
+    world.run_for(secs(1));
+    world.hung.insert("ap".into());
+    world.crash_database("app", "us");
+    world.stubborn.insert("us".into());
+    world.run_for(ms(1_500));
+    assert_eq!(world.writers("app"), [""; 0], "{}", world.conclusion("app"));
+    world.hung.clear();
+    world.run_for(ms(300));
+    assert_eq!(world.writers("app"), ["ap"], "{}", world.conclusion("app"));
+}
+
+#[test]
+fn an_heir_that_nobody_sends_to_any_more_still_counts_its_lease_from_when_it_was_ready() {
+    let mut world = world(Mode::Async);
+    let plan = switchover(&world.state, world.now, &"app".into(), Some(&"ap".into()), "test".into()).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.settle();
+    let epoch = world.state.databases[&"app".into()].epoch;
+    let tell = |world: &mut World, report: InstanceReport| {
+        world.must(Command::ReportInstance { agent: AgentId::new("ap", 1), service: "app".into(), report });
+    };
+    let told = world.state.databases[&"app".into()].instances[&"ap".into()].clone();
+    let heir = InstanceReport { heir: Some(epoch), ready: Some(7), ..told };
+    tell(&mut world, heir.clone());
+    // The server that sends to it has ended, and that is not known to the controllers yet.
+    let role = InstanceRole::Replica { streaming: false };
+    tell(&mut world, InstanceReport { heir: None, role, ..heir });
+    world.must(Command::ReleaseLease {
+        agent: AgentId::new("us", 1),
+        service: "app".into(),
+        epoch,
+        clean: world.instance("app", "us").map(|instance| instance.position),
+        last_known: None,
+        unwritten: false,
+        why: "it was shut down in order".into(),
+    });
+    world.settle();
+    let held = &world.state.databases[&"app".into()];
+    assert_eq!((held.holder(), held.ready), (Some(&"ap".into()), Some(7)), "{held:#?}");
+}
+
+#[test]
 fn a_planned_move_hands_over_everything_and_fences_in_order() {
     let mut world = world(Mode::Async);
     world.write("app", "us", 1_234);
