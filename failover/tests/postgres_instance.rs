@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica};
@@ -11,6 +12,8 @@ use failover::postgres::{
     Class, ClusterState, DataDir, Desired, Files, PostgresError, Promotion, Rewound, Secret, SyncStandbys,
     WriteProbe, slot_name,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 async fn files(instance: &Instance) -> Files {
     match instance.postgres.observe_files(None).await.unwrap() {
@@ -301,4 +304,42 @@ async fn postgres_a_commit_that_waits_for_a_standby_is_no_stalled_disk() {
     a.psql("alter system set synchronous_standby_names = 'nobody'").unwrap();
     sql.apply(&primary(1), PATIENCE).await.unwrap();
     assert_eq!(sql.observe().await.unwrap().synchronous_standby_names, "");
+}
+
+fn children(of: &Instance) -> Vec<(Pid, String)> {
+    let pid = of.pid().unwrap();
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let name = |child: &str| fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    listed.split_whitespace().map(|child| (Pid::from_raw(child.parse().unwrap()), name(child))).collect()
+}
+
+/// PostgreSQL itself waits a minute for them.
+#[tokio::test]
+async fn postgres_a_shutdown_need_not_wait_for_whoever_connects_and_says_nothing() {
+    let mut a = Instance::primary("region-a").await;
+    let b = Instance::replica("region-b", &a, 1).await;
+    let pid = i32::try_from(a.pid().unwrap()).unwrap();
+    let turns_away = async || a.postgres.only_turns_away(pid).await.unwrap();
+    assert!(!turns_away().await, "it works");
+    // As long as a replica has not got everything the server has something to do.
+    let receiver = children(&b).into_iter().find(|(_, name)| name.contains("walreceiver")).unwrap().0;
+    kill(receiver, Signal::SIGSTOP).unwrap();
+    a.psql("create table t (v text)").unwrap();
+    a.signal(Signal::SIGINT);
+    eventually("its files say that it is shut down", async || {
+        files(&a).await.control.state == ClusterState::ShutDown
+    })
+    .await;
+    let _silent = TcpStream::connect((Ipv4Addr::LOCALHOST, a.postgres.settings().port)).unwrap();
+    let own = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    eventually("a process for the silent client", async || children(&a).iter().any(|(_, name)| *name == own))
+        .await;
+    assert!(!turns_away().await, "{:?}", children(&a));
+    kill(receiver, Signal::SIGCONT).unwrap();
+    eventually("everything is sent", turns_away).await;
+    let end = files(&a).await.control.checkpoint;
+    a.crash();
+    assert!(files(&a).await.control.state.is_clean());
+    b.sql().await.stop_receiving(&replica(2, None), PATIENCE).await.unwrap();
+    assert!(b.sql().await.final_position(PATIENCE).await.unwrap().replayed > end);
 }

@@ -21,6 +21,7 @@ mod run;
 mod scram;
 mod segments;
 pub mod settings;
+mod shutdown;
 mod source;
 pub mod sql;
 mod strays;

@@ -72,9 +72,9 @@ impl Keeper {
                 // Writes go on meanwhile, so that little is left to do when they end.
                 let sql = self.connection.get(postgres).await.map_err(say)?;
                 sql.checkpoint(CHECKPOINT_WITHIN).await.map_err(say)?;
-                self.stop(guard).await
+                self.stop(guard, postgres).await
             }
-            Action::Stop => self.stop(guard).await,
+            Action::Stop => self.stop(guard, postgres).await,
             Action::Kill(why) => {
                 tracing::warn!(why, "fencing the database");
                 self.kill(guard).await
@@ -238,11 +238,24 @@ impl Keeper {
         Ok(())
     }
 
-    async fn stop(&mut self, guard: &Guard) -> Result<(), String> {
+    /// In order; clients that come too late are not waited for.
+    async fn stop(&mut self, guard: &Guard, postgres: &Postgres) -> Result<(), String> {
         self.connection.drop();
         self.following.is_stopped();
         guard.stop(StopMode::Fast).await.map_err(|error| error.to_string())?;
-        self.wait_gone(guard, STOP_WITHIN).await
+        let until = Instant::now() + STOP_WITHIN;
+        loop {
+            let status = guard.status().await.map_err(|error| error.to_string())?;
+            let Some(running) = status.running else { return Ok(()) };
+            // What cannot be seen is waited for.
+            if postgres.only_turns_away(running.pid).await.unwrap_or(false) {
+                return self.kill(guard).await;
+            }
+            if Instant::now() > until {
+                return Err(format!("it did not shut down within {} s", STOP_WITHIN.as_secs()));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn kill(&mut self, guard: &Guard) -> Result<(), String> {
@@ -254,20 +267,6 @@ impl Keeper {
         }
         self.lease.arm(None);
         Ok(())
-    }
-
-    async fn wait_gone(&self, guard: &Guard, within: Duration) -> Result<(), String> {
-        let until = Instant::now() + within;
-        loop {
-            let status = guard.status().await.map_err(|error| error.to_string())?;
-            if status.running.is_none() {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                return Err(format!("it did not shut down within {} s", within.as_secs()));
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
     }
 
     async fn rewind(
