@@ -4,6 +4,7 @@
 mod client;
 mod clock;
 mod cluster;
+mod disk;
 mod faults;
 mod folder;
 mod health;

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::client::{Load, Through};
 use super::clock::{ms, now_ns};
 use super::cluster::Cluster;
+use super::disk;
 use super::faults::Kind;
 use super::judge::{Judgement, era_at, judge};
 use super::options::REGIONS;
@@ -94,6 +95,7 @@ impl<'a> Runner<'a> {
         if let Some(with_leader) = with_leader {
             cluster.place_leader(from, with_leader)?;
         }
+        disk::wait_quiet(cluster.folder())?;
         std::thread::sleep(REST);
         let with_leader = cluster.leader()? == from;
         let load = cluster.load(from, self.through, self.next_id)?;

@@ -8,6 +8,15 @@ use super::error::PostgresError;
 use super::files::DataDir;
 use super::{Inner, Postgres, hba, install};
 
+/// When what is written must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// Before the call returns.
+    Surely,
+    /// At some time: it is for the server that runs, and before one is started all of it is written anew.
+    WhileItRuns,
+}
+
 pub(super) const STANDBY_SIGNAL: &str = "standby.signal";
 
 impl Postgres {
@@ -15,8 +24,12 @@ impl Postgres {
     /// when the files say a newer epoch already. A `standby.signal` is made for a replica, and taken
     /// away by PostgreSQL alone, when it is promoted.
     pub async fn write_config(&self, desired: &Desired) -> Result<(), PostgresError> {
+        self.write_config_to(desired, Lasts::Surely).await
+    }
+
+    pub(super) async fn write_config_to(&self, desired: &Desired, lasts: Lasts) -> Result<(), PostgresError> {
         let desired = desired.clone();
-        self.change(move |inner| write(inner, &inner.paths.data, &desired)).await
+        self.change(move |inner| write(inner, &inner.paths.data, &desired, lasts)).await
     }
 
     /// Takes over a data folder that was run by other means and is stopped: our configuration is
@@ -55,7 +68,7 @@ impl Postgres {
     }
 }
 
-pub(super) fn write(inner: &Inner, dir: &Path, desired: &Desired) -> Result<(), PostgresError> {
+pub(super) fn write(inner: &Inner, dir: &Path, desired: &Desired, lasts: Lasts) -> Result<(), PostgresError> {
     let settings = &inner.settings;
     let owner = inner.owner;
     let passfile = inner.paths.passfile.display().to_string();
@@ -88,7 +101,9 @@ pub(super) fn write(inner: &Inner, dir: &Path, desired: &Desired) -> Result<(), 
     if matches!(desired.role, Role::Replica { .. }) && !signal.exists() {
         durable::write(&signal, b"", owner)?;
     }
-    durable::folder(&settings.socket_dir, owner)?;
+    if !durable::is_folder(&settings.socket_dir, owner) {
+        durable::folder(&settings.socket_dir, owner)?;
+    }
     replace(&inner.paths.passfile, config::passfile(settings), owner)?;
     for (name, lines) in [
         ("pg_hba.conf", hba::lines(settings)),
@@ -110,7 +125,10 @@ pub(super) fn write(inner: &Inner, dir: &Path, desired: &Desired) -> Result<(), 
         durable::write(&auto_path, text.as_bytes(), owner)?;
     }
     if before.as_ref() != Some(&regent_conf) {
-        durable::write(&regent_path, regent_conf.as_bytes(), owner)?;
+        match lasts {
+            Lasts::Surely => durable::write(&regent_path, regent_conf.as_bytes(), owner)?,
+            Lasts::WhileItRuns => durable::write_unsynced(&regent_path, regent_conf.as_bytes(), owner)?,
+        }
     }
     if let Some(text) = config::with_include(&main) {
         durable::write(&main_path, text.as_bytes(), owner)?;

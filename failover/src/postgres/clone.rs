@@ -197,7 +197,7 @@ fn put_in_place(
             }
         }
     }
-    apply::write(inner, &paths.new, desired)?;
+    apply::write(inner, &paths.new, desired, apply::Lasts::Surely)?;
     durable::write(&paths.cloned_marker, system_identifier.to_string().as_bytes(), None)?;
     let aside = match std::fs::read_dir(&paths.data).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {

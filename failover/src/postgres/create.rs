@@ -36,7 +36,7 @@ impl Postgres {
         run::run(program).await?.success(Class::Person)?;
         let desired = desired.clone();
         self.change(move |inner| {
-            apply::write(inner, &inner.paths.new, &desired)?;
+            apply::write(inner, &inner.paths.new, &desired, apply::Lasts::Surely)?;
             durable::sync_data(&inner.paths.new)?;
             durable::rename(&inner.paths.new, &inner.paths.data)
         })

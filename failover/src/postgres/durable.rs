@@ -2,7 +2,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown,
+};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -19,6 +21,15 @@ pub struct Owner {
 /// Replaces a file as a whole, mode 0600. Nothing in the folder is trusted: as root, following a
 /// link there would write for its owner where only root may.
 pub(super) fn write(path: &Path, content: &[u8], owner: Option<Owner>) -> Result<(), PostgresError> {
+    put(path, content, owner, true)
+}
+
+/// The same for what is written anew whenever the machine has been down: on a busy disk syncs take long.
+pub(super) fn write_unsynced(path: &Path, content: &[u8], owner: Option<Owner>) -> Result<(), PostgresError> {
+    put(path, content, owner, false)
+}
+
+fn put(path: &Path, content: &[u8], owner: Option<Owner>, synced: bool) -> Result<(), PostgresError> {
     let failed = |error: io::Error| PostgresError::io("writing", path, &error);
     let temporary = suffixed(path, ".regent-tmp");
     let _ = fs::remove_file(&temporary);
@@ -28,14 +39,16 @@ pub(super) fn write(path: &Path, content: &[u8], owner: Option<Owner>) -> Result
             fchown(&file, Some(owner.uid), Some(owner.gid))?;
         }
         file.write_all(content)?;
-        file.sync_all()?;
+        if synced {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     })();
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
         return Err(failed(error));
     }
-    sync_parent(path)
+    if synced { sync_parent(path) } else { Ok(()) }
 }
 
 /// None when it is not there. Not through a link, as above; not without bound.
@@ -91,6 +104,14 @@ pub(super) fn sync_parent(path: &Path) -> Result<(), PostgresError> {
     File::open(parent)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| PostgresError::io("syncing", parent, &error))
+}
+
+/// Whether it is there already as [`folder`] would make it.
+pub(super) fn is_folder(path: &Path, owner: Option<Owner>) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| {
+        let is_owned = owner.is_none_or(|owner| (found.uid(), found.gid()) == (owner.uid, owner.gid));
+        found.is_dir() && found.permissions().mode() & 0o777 == 0o700 && is_owned
+    })
 }
 
 /// A folder of mode 0700, and its parents, which others may pass.

@@ -359,6 +359,6 @@ fn finish(inner: &Inner, desired: &Desired, kept: &[(&'static str, String)]) -> 
     for (name, text) in kept {
         durable::write(&data.join(name), text.as_bytes(), inner.owner)?;
     }
-    apply::write(inner, data, desired)?;
+    apply::write(inner, data, desired, apply::Lasts::Surely)?;
     durable::remove(&inner.paths.rewind_marker)
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{GRACE, Sql, identifier, literal, timed_out};
+use crate::postgres::apply::Lasts;
 use crate::postgres::config::{self, Desired};
 use crate::postgres::error::PostgresError;
 use crate::postgres::settings::SLOT_PREFIX;
@@ -57,6 +58,15 @@ impl Sql {
 
     /// Writes the configuration and waits until the server has it in force.
     pub async fn apply(&self, desired: &Desired, within: Duration) -> Result<(), PostgresError> {
+        self.apply_to(desired, within, Lasts::Surely).await
+    }
+
+    pub(super) async fn apply_to(
+        &self,
+        desired: &Desired,
+        within: Duration,
+        lasts: Lasts,
+    ) -> Result<(), PostgresError> {
         let until = Instant::now() + within;
         let inner = &self.postgres.inner;
         let passfile = inner.paths.passfile.display().to_string();
@@ -70,7 +80,7 @@ impl Sql {
             .unwrap_or_default();
         let slot = upstream.and_then(|upstream| upstream.slot.clone()).unwrap_or_default();
         let sync = desired.sync.render()?;
-        self.postgres.write_config(desired).await?;
+        self.postgres.write_config_to(desired, lasts).await?;
         self.reload().await?;
         let doing = "waiting for the configuration to be in force";
         let sql = "select json_build_object('sync', current_setting('synchronous_standby_names'),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::observe::REPLICA_TIMELINE;
 use super::{Sql, timed_out};
+use crate::postgres::apply::Lasts;
 use crate::postgres::config::{Desired, Role};
 use crate::postgres::error::PostgresError;
 
@@ -40,7 +41,7 @@ impl Sql {
     pub async fn stop_receiving(&self, desired: &Desired, within: Duration) -> Result<(), PostgresError> {
         let until = Instant::now() + within;
         let alone = Desired { role: Role::Replica { upstream: None }, ..desired.clone() };
-        self.apply(&alone, within).await?;
+        self.apply_to(&alone, within, Lasts::WhileItRuns).await?;
         // It does not read its configuration while it waits for a peer that is gone.
         let doing = "stopping to receive";
         let end = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'walreceiver'";
