@@ -322,12 +322,6 @@ impl Ownership {
         self.instances.get(region).filter(|report| report.settled == Some(self.epoch))
     }
 
-    /// Whether it has said that it is ready to succeed whoever holds, or held, the lease last.
-    pub fn is_ready(&self, region: &RegionName) -> bool {
-        let of_this = |report: &InstanceReport| [report.settled, report.heir].contains(&Some(self.epoch));
-        self.instances.get(region).is_some_and(of_this)
-    }
-
     /// Whether this instance says that it takes writes under the lease that is now.
     pub fn is_primary(&self, region: &RegionName) -> bool {
         let role = InstanceRole::Primary { epoch: self.epoch };
