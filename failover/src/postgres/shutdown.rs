@@ -5,6 +5,8 @@
 use std::fs;
 use std::io;
 
+use nix::errno::Errno;
+
 use super::Postgres;
 use super::error::PostgresError;
 
@@ -31,10 +33,21 @@ impl Postgres {
 fn is_idle(postmaster: i32) -> io::Result<bool> {
     let own = fs::read(format!("/proc/{postmaster}/cmdline"))?;
     let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
-    Ok(children.split_whitespace().all(|child| {
-        // Whoever ended meanwhile has no name either.
-        let name = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    for child in children.split_whitespace() {
+        let name = match fs::read(format!("/proc/{child}/cmdline")) {
+            Ok(name) => name,
+            Err(error) if has_ended(&error) => continue,
+            Err(error) => return Err(error),
+        };
         let text = String::from_utf8_lossy(&name);
-        name.is_empty() || name == own || IDLE.iter().any(|idle| text.contains(idle))
-    }))
+        // One that ended and was not waited for has no name.
+        if !name.is_empty() && name != own && !IDLE.iter().any(|idle| text.contains(idle)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
