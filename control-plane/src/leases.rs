@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use decision::database::lease::refusal;
 use decision::name::AgentId;
-use decision::state::State;
 use wire::lease::{Renewal, Renewed};
 
 use crate::controller::{Attempt, Controller};
@@ -25,7 +25,7 @@ impl Controller {
             return Err(Attempt::NotLeader);
         }
         // Before it is noted: what is refused must not put off the end of the lease.
-        if let Some(why) = refusal(&self.state(), agent, renewal) {
+        if let Some(why) = self.may_not_renew(agent, renewal) {
             return Ok(Renewed::Refused { why });
         }
         let Some(term) = self.heard.renew(&renewal.service, renewal.epoch, renewal.position) else {
@@ -42,29 +42,15 @@ impl Controller {
         }
         tracing::debug!(service = %renewal.service, ms = asked.elapsed().as_millis() as u64, "renewed");
         // Once more: from when a fence has begun here, nothing is renewed.
-        Ok(match refusal(&self.state(), agent, renewal) {
+        Ok(match self.may_not_renew(agent, renewal) {
             Some(why) => Renewed::Refused { why },
             None => Renewed::Granted,
         })
     }
-}
 
-/// Why this agent may not have the lease that it asks for.
-fn refusal(state: &State, agent: &AgentId, renewal: &Renewal) -> Option<String> {
-    let Renewal { service, epoch, .. } = renewal;
-    let Some((_, held)) = state.database(service) else {
-        return Some(format!("there is no database of {service}"));
-    };
-    if *epoch != held.epoch {
-        return Some(format!("epoch {epoch} is stale: the lease of {service} is at {}", held.epoch));
+    fn may_not_renew(&self, agent: &AgentId, renewal: &Renewal) -> Option<String> {
+        refusal(&self.state(), agent, &renewal.service, renewal.epoch)
     }
-    if agent.ordinal != 1 || held.holder() != Some(&agent.region) {
-        let holder = held.holder().map_or("nobody", |region| region.as_str());
-        return Some(format!("the lease of {service} at epoch {epoch} is held by {holder}"));
-    }
-    // One that ends in order holds it until it has.
-    let is_fenced = state.fencing(service, &agent.region).is_some_and(|fencing| !fencing.lossless);
-    is_fenced.then(|| format!("{service} is being fenced"))
 }
 
 #[cfg(test)]

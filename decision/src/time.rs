@@ -32,6 +32,37 @@ impl Sub<Duration> for Time {
     }
 }
 
+/// A moment on one machine's clock since it booted, in nanoseconds: never set, never falling, going on while the
+/// machine sleeps (Linux: `CLOCK_BOOTTIME`). It is compared with moments of the same machine only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uptime(pub u64);
+
+impl Uptime {
+    /// How long ago `earlier` was; nothing when it lies ahead.
+    pub fn since(self, earlier: Uptime) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Uptime {
+    type Output = Uptime;
+    fn add(self, by: Duration) -> Uptime {
+        Uptime(self.0.saturating_add(ns(by)))
+    }
+}
+
+impl Sub<Duration> for Uptime {
+    type Output = Uptime;
+    fn sub(self, by: Duration) -> Uptime {
+        Uptime(self.0.saturating_sub(ns(by)))
+    }
+}
+
+/// The most that there is, for what is longer.
+fn ns(by: Duration) -> u64 {
+    u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Serde for durations as whole milliseconds, in fields named `…_ms`.
 pub mod ms {
     use super::Duration;

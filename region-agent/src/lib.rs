@@ -19,9 +19,7 @@ pub mod probe;
 pub mod relay;
 mod run;
 pub mod session;
-pub mod sick;
 pub mod store;
-pub mod threshold;
 pub mod watch;
 mod zones;
 

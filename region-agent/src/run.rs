@@ -22,7 +22,7 @@ use crate::act::{self, Actor};
 use crate::book::Book;
 use crate::contact::Contact;
 use crate::database;
-use crate::database::promises::{Asked, Promises};
+use crate::database::promises::{Asked, Given};
 use crate::dns::{self, DnsServer};
 use crate::goals::Goals;
 use crate::http::{self, Shown};
@@ -156,7 +156,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             let _ = stop.run_until_cancelled(credentials.watch(RELOAD)).await;
         }
     });
-    let promises = Arc::<Promises>::default();
+    let promises = Arc::<Given>::default();
     if let Some(peers) = peers {
         let asked = Asked { promises: Arc::clone(&promises), goals: Arc::clone(&goals) };
         let routes = Routes::new(PeersServer::new(asked)).prepare().into_axum_router();

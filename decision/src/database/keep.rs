@@ -184,7 +184,7 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
     match (&seen.process, &seen.files) {
         // S1: the guard counts before anything can be written.
         _ if !seen.leased => match &seen.process {
-            Process::Primary => Action::Kill("it holds no lease"),
+            Process::Primary => Action::Kill(UNLEASED),
             _ => Action::Lease,
         },
         (Process::None, Files::Absent) if system.is_none() => Action::Create,
@@ -208,6 +208,7 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
     }
 }
 
+pub const UNLEASED: &str = "it holds no lease";
 /// What it lacks may never come: whoever has it is gone.
 pub const ALL: &str = "for everything that was acknowledged";
 const HEIR: &str = "for its heir to follow";

@@ -2,10 +2,16 @@
 
 pub mod alone;
 pub mod branch;
+pub mod deadline;
+pub mod following;
 pub mod guard;
 pub mod health;
 pub mod keep;
 pub mod lease;
+pub mod look;
+pub mod promise;
+pub mod reconciler;
+pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use decision::database::branch::{self, Branch, Kinship, Mark};
 use decision::goal::DatabaseGoal;
 use decision::plan::Epoch;
-use failover::postgres::Postgres;
+use failover::postgres::{Observed, Postgres};
 
 use super::durable;
-use super::see::Look;
 
 const FILE: &str = "branches.json";
 const UNKNOWN: &str = "it is not known whose log the data folder holds: remove it if this instance never was a primary \
@@ -32,8 +31,7 @@ struct Sight {
 }
 
 impl Sight {
-    fn of(look: &Look) -> Sight {
-        let observed = look.observed.as_ref();
+    fn of(observed: Option<&Observed>) -> Sight {
         let receiver = observed.and_then(|observed| observed.wal_receiver.as_ref());
         Sight {
             runs: observed.is_some(),
@@ -55,9 +53,9 @@ impl Branches {
         &mut self,
         postgres: &Postgres,
         goal: &DatabaseGoal,
-        look: &Look,
+        observed: Option<&Observed>,
     ) -> Result<(Option<Branch>, Kinship), String> {
-        let sight = Sight::of(look);
+        let sight = Sight::of(observed);
         let timeline = match &self.newest {
             Some((before, timeline)) if *before == sight && sight.runs => *timeline,
             _ => postgres.newest_timeline().await.map_err(|error| error.to_string())?,

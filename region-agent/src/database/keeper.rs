@@ -8,10 +8,11 @@ use decision::config::Database;
 use decision::database::branch::Branch;
 use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
-use decision::database::{InstanceReport, InstanceRole, Position};
-use decision::goal::{DatabaseGoal, DatabaseRole};
+use decision::database::look::Look;
+use decision::database::reconciler::{Beside, Reconciler, is_leased, unless_armed};
+use decision::database::report::Release;
+use decision::goal::DatabaseGoal;
 use decision::name::{AgentId, ServiceName};
-use decision::plan::Epoch;
 use failover::postgres::Postgres;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,24 +20,22 @@ use tracing::Instrument;
 use wire::host::Host;
 use wire::tls::Credentials;
 
-use super::alone::Weighed;
+use super::alone::Surely;
 use super::anew::Anew;
 use super::branches::Branches;
 use super::controllers::Controllers;
-use super::following::Following;
 use super::health::Prober;
-use super::lease::{LeaseKeeper, Wanted};
+use super::lease::LeaseKeeper;
 use super::level::Level;
-use super::promises::Promises;
+use super::promises::Given;
 use super::released::Released;
-use super::report::{self, Facts, Ready, Rested};
-use super::see::{self, Connection, Look, Memory};
+use super::see::{self, Connection};
 use super::settings;
-use super::tell::{Release, Teller};
+use super::tell::Teller;
 use super::{Board, Settings};
 use crate::guard::client::Guard;
 use crate::guard::protocol::Event;
-use crate::guard::{self, now_ns};
+use crate::guard::{self, now};
 
 /// Between two looks while something is under way.
 const SOON: Duration = Duration::from_millis(5);
@@ -45,11 +44,6 @@ const CALM: Duration = Duration::from_millis(200);
 /// After something failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const GUARD_WITHIN: Duration = Duration::from_secs(5);
-/// An heir says that it is ready so many times in a lease.
-const READY_AGAIN: u32 = 4;
-const READY_KEPT: usize = 4;
-const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
-const NOBODY_SENDS: Duration = Duration::from_millis(500);
 
 pub(super) struct Keeper {
     pub(super) service: ServiceName,
@@ -61,23 +55,14 @@ pub(super) struct Keeper {
     pub(super) lease: Arc<LeaseKeeper>,
     pub(super) teller: Arc<Teller>,
     pub(super) connection: Connection,
-    pub(super) memory: Memory,
+    /// The rules, and what they remember.
+    pub(super) rules: Reconciler,
     guard: Option<(Guard, guard::client::Events)>,
     postgres: Option<(Database, Postgres)>,
-    /// What was said of readiness last, the newest at the end: a grant may answer one before it.
-    ready: Vec<Ready>,
-    pub(super) rested: Option<Rested>,
     level: Level,
-    told: Option<(InstanceReport, Instant)>,
-    problem: Option<String>,
     /// While it is primary.
     prober: Option<Prober>,
-    /// Since when it was granted the lease, and only failed to begin.
-    cannot_begin: Option<(Epoch, Instant)>,
-    /// Where it waits for what it lacks, and since when it has not moved.
-    stuck: Option<((Epoch, Option<Position>), Instant)>,
-    pub(super) following: Following,
-    pub(super) weighed: Weighed,
+    pub(super) surely: Surely,
     pub(super) anew: Anew,
     pub(super) released: Released,
     pub(super) branches: Branches,
@@ -88,7 +73,7 @@ pub(super) struct Keeper {
     /// Why its users are not as wished yet; none: they are.
     pub(super) users_wanting: Option<String>,
     board: Arc<Board>,
-    promises: Arc<Promises>,
+    promises: Arc<Given>,
     credentials: Credentials,
 }
 
@@ -107,6 +92,8 @@ impl Keeper {
             timeout: GUARD_WITHIN,
         };
         let (anew, branches, released) = (Anew::new(&folder), Branches::new(&folder), Released::new(&folder));
+        let level = Level::new(&folder);
+        let rules = Reconciler::new(agent.region.clone(), level.last());
         Keeper {
             service,
             agent,
@@ -117,19 +104,12 @@ impl Keeper {
             lease: LeaseKeeper::new(),
             teller: Teller::new(),
             connection: Connection::default(),
-            memory: Memory::default(),
+            rules,
             guard: None,
             postgres: None,
-            ready: Vec::new(),
-            rested: None,
-            level: Level::new(&folder),
-            told: None,
-            problem: None,
+            level,
             prober: None,
-            cannot_begin: None,
-            stuck: None,
-            following: Following::default(),
-            weighed: Weighed::default(),
+            surely: Surely::default(),
             anew,
             released,
             branches,
@@ -163,15 +143,16 @@ impl Keeper {
     async fn work(mut self, mut goals: watch::Receiver<DatabaseGoal>) {
         loop {
             let goal = goals.borrow_and_update().clone();
-            let began = Instant::now();
+            let began = now();
             let pause = match self.step(&goal, &mut goals).await {
                 Ok(pause) => pause,
                 Err(why) => {
-                    if self.problem.as_ref() != Some(&why) {
+                    if self.rules.is_hindered(&why) {
                         tracing::warn!(why, "the database cannot be kept as wished");
                     }
-                    self.give_up(&goal, &why, began, GIVE_UP_AFTER).await;
-                    self.problem = Some(why);
+                    if let Some(release) = self.rules.fails(&goal, &why, began, now()) {
+                        self.give_up(&goal, release).await;
+                    }
                     AFTER_FAILURE
                 }
             };
@@ -194,43 +175,15 @@ impl Keeper {
     }
 
     /// One that was granted the lease and cannot begin does not keep it from the others for ever.
-    async fn give_up(&mut self, goal: &DatabaseGoal, why: &str, began: Instant, after: Duration) {
-        let writes = InstanceRole::Primary { epoch: goal.epoch };
-        let is_wanted = matches!(goal.role, DatabaseRole::Primary { .. })
-            && self.told.as_ref().is_none_or(|(told, _)| told.role != writes);
-        let since = match self.cannot_begin {
-            Some((epoch, since)) if is_wanted && epoch == goal.epoch => since,
-            _ => began,
-        };
-        self.cannot_begin = is_wanted.then_some((goal.epoch, since));
-        if !is_wanted || since.elapsed() < after {
-            return;
-        }
-        let why = format!("it could not become the primary: {why}");
-        let release = Release { epoch: goal.epoch, clean: None, last_known: None, unwritten: false, why };
+    async fn give_up(&mut self, goal: &DatabaseGoal, release: Release) {
         let given_back = async {
             let (guard, postgres) = (self.guard().await?, self.postgres(goal).await?);
             self.give_back(&guard, &postgres, release).await
         };
         match given_back.await {
-            Ok(()) => self.cannot_begin = None,
+            Ok(()) => self.rules.gave_up(),
             Err(error) => tracing::warn!(error, "the lease could not be given back"),
         }
-    }
-
-    /// Whoever would send it has ended, what has come is on the disk, and nothing of that is left to be read.
-    fn is_stuck(&mut self, goal: &DatabaseGoal, look: &Look) -> bool {
-        let Process::Replica { position, streaming: false, .. } = look.seen.process else {
-            self.stuck = None;
-            return false;
-        };
-        let now = (goal.epoch, position);
-        let since = match self.stuck {
-            Some((before, since)) if before == now => since,
-            _ => Instant::now(),
-        };
-        self.stuck = Some((now, since));
-        since.elapsed() >= NOBODY_SENDS
     }
 
     /// One look and at most one action. Gives how long there is nothing to do.
@@ -242,7 +195,7 @@ impl Keeper {
         let guard = self.guard().await?;
         let postgres = self.postgres(goal).await?;
         let released = self.released.of(goal.epoch).await?.cloned();
-        self.want_lease(goal, released.is_some());
+        self.lease.want(self.rules.wants(goal, released.is_some()));
         if let Some(release) = &released {
             self.teller.release(release.clone());
         }
@@ -257,22 +210,20 @@ impl Keeper {
         let is_armed = armed.is_some_and(|lease| lease.epoch == goal.epoch.0);
         // S1: what was promised in failsafe mode is kept, whoever leads by now.
         let failsafe = goal.wished.failsafe.then_some(goal.wished.lease.ttl);
-        let is_bound = !is_armed && self.promises.forbids(&self.service, goal.epoch, failsafe);
-        let left = self.lease.held(goal.epoch).map(|held| held.left());
-        // What begins with a lease that is nearly over is killed in the midst of it.
-        let needed = match is_armed {
-            true => Duration::ZERO,
-            false => goal.wished.lease.ttl / 4,
-        };
-        let leased = left.is_some_and(|left| left > needed) && !is_bound;
+        let is_bound = self.promises.forbids(&self.service, goal.epoch, failsafe);
+        let left = self.lease.held(goal.epoch).map(|held| held.left(now()));
+        let leased = is_leased(left, is_armed, is_bound, goal.wished.lease.ttl);
         let health = self.prober.as_ref().map(|prober| prober.health(goal.wished.lease.ttl));
         let dead = match &health {
             Some(Health::Dead { why }) => Some(why.clone()),
             _ => None,
         };
         let released = released.is_some();
-        let (connection, memory) = (&mut self.connection, &self.memory);
-        let mut look = see::look(&postgres, connection, &status, memory, leased, released, dead).await;
+        let follows = self.rules.follows();
+        // Before it is asked: what it says was so at that moment at the latest (S3).
+        let asked = now();
+        let (mut look, observed) =
+            see::look(&postgres, &mut self.connection, &status, follows, leased, released, dead).await;
         if let Some(Health::Held { why }) = health {
             look.problem = look.problem.or(Some(why));
         }
@@ -282,33 +233,25 @@ impl Keeper {
             (false, Some(_)) if status.running.is_none() => self.prober = None,
             _ => {}
         }
-        (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, &look).await?;
-        self.note(goal, &look);
-        let commits = self.weigh_alone(goal, &look);
-        look.seen.parted = self.following.parted;
-        look.seen.suspect = self.following.is_suspect(&look.seen.process);
-        let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
-        if let (Action::Rewind { of }, true) = (&next, self.following.must_copy) {
-            next = Action::Clone { of: of.clone() };
+        (self.branch, look.seen.kin) = self.branches.of(&postgres, goal, observed.as_ref()).await?;
+        let number = self.host.random.next_u64();
+        let commits = self.rules.note(goal, &look, number, asked);
+        if !Reconciler::weighs(goal, &look) {
+            self.surely = Surely::default();
         }
-        if self.anew.is_wished(goal.reinit).await {
-            next = keep::anew(&goal.role, &look.seen, next);
-        }
+        self.note(&look);
+        let is_anew = self.anew.is_wished(goal.reinit).await;
+        let next = self.rules.next(goal, &mut look, is_anew, now());
         if next == Action::Settled {
             self.settle(goal, &postgres, &look).await?;
             // What hindered it in another role counts no more.
-            self.problem = None;
+            self.rules.is_hindered_no_more();
         }
         self.tell(goal, &look, &next);
-        // A primary that runs before its lease was renewed by this process is armed already; without a
-        // lease of its own here it would be killed, though the guard counts one.
-        if next == Action::Kill("it holds no lease") && armed.is_some_and(|lease| lease.epoch == goal.epoch.0)
-        {
-            next = Action::Wait("for the lease to be renewed");
-        }
+        let next = unless_armed(next, is_armed);
         let pause = match &next {
             Action::Rest => {
-                self.problem = None;
+                self.rules.is_hindered_no_more();
                 if look.seen.process == Process::Primary
                     && let Err(why) = self.anew.is_done(goal.reinit).await
                 {
@@ -316,7 +259,7 @@ impl Keeper {
                 }
                 let tended = async {
                     // What hinders the one does not hinder the other.
-                    let settled = self.settle_commits(goal, &postgres, &look, commits).await;
+                    let settled = self.settle_commits(goal, &postgres, observed.as_ref(), commits).await;
                     self.tend(goal, &postgres, &look).await?;
                     settled
                 };
@@ -331,10 +274,10 @@ impl Keeper {
             Action::Settled => CALM,
             Action::Wait(what) => {
                 tracing::trace!(what, "waiting");
-                if *what == keep::ALL {
-                    let why = "it waits for what was acknowledged and it does not have";
-                    let after = if self.is_stuck(goal, &look) { Duration::ZERO } else { GIVE_UP_AFTER };
-                    self.give_up(goal, why, Instant::now(), after).await;
+                if *what == keep::ALL
+                    && let Some(release) = self.rules.waits_for_all(goal, &look, now())
+                {
+                    self.give_up(goal, release).await;
                 }
                 SOON
             }
@@ -352,11 +295,11 @@ impl Keeper {
                 tracing::info!(?action, epoch = %goal.epoch, "database");
                 tokio::select! {
                     biased;
-                    done = self.perform(goal, &guard, &postgres, &look, action) => done?,
+                    done = self.perform(goal, &guard, &postgres, &look, observed.as_ref(), action) => done?,
                     // What was wished has changed; whatever was begun can be begun again.
                     () = is_overtaken(goals, goal) => tracing::info!(?action, "given up for a newer goal"),
                 }
-                self.problem = None;
+                self.rules.is_hindered_no_more();
                 Duration::ZERO
             }
         };
@@ -400,83 +343,23 @@ impl Keeper {
         self.tended = None;
         let rule = |wished: &Database| (wished.mode, wished.instances.keys().cloned().collect::<Vec<_>>());
         if self.postgres.as_ref().is_none_or(|(before, _)| rule(before) != rule(&goal.wished)) {
-            self.weighed = Weighed::default();
+            self.rules.weighs_anew();
+            self.surely = Surely::default();
         }
         self.postgres = Some((goal.wished.clone(), postgres.clone()));
         Ok(postgres)
     }
 
-    /// The lease is kept as long as the goal grants it, and not by whoever ends at once.
-    fn want_lease(&self, goal: &DatabaseGoal, released: bool) {
-        let wanted = match &goal.role {
-            _ if released => None,
-            DatabaseRole::Primary { ready, .. } => {
-                let told = self.ready.iter().find(|mine| Some(mine.id) == *ready);
-                Some(Wanted {
-                    epoch: goal.epoch,
-                    timings: goal.wished.lease,
-                    ready_ns: told.map(|mine| mine.since_ns),
-                })
-            }
-            DatabaseRole::Yield { to: Some(_) } => {
-                Some(Wanted { epoch: goal.epoch, timings: goal.wished.lease, ready_ns: None })
-            }
-            DatabaseRole::Yield { to: None } | DatabaseRole::Replica { .. } | DatabaseRole::Rest => None,
-        };
-        self.lease.want(wanted);
-    }
-
-    fn note(&mut self, goal: &DatabaseGoal, look: &Look) {
-        self.following.note(goal, look);
-        if look.seen.process == Process::None {
-            self.memory.follows = None;
-        }
-        let Some(observed) = &look.observed else { return };
-        self.lease.note(see::position(observed).filter(|_| !observed.in_recovery));
-        let (end, silent) = see::upstream(observed);
-        let is_level = end.zip(see::position(observed)).is_some_and(|(end, has)| has.lsn >= end.lsn);
-        match silent {
-            _ if !observed.in_recovery => self.level.note(Duration::ZERO),
-            Some(silent) if is_level => self.level.note(silent),
-            _ => {}
+    fn note(&mut self, look: &Look) {
+        if let Some(server) = &look.server {
+            self.lease.note(server.position.filter(|_| !server.in_recovery));
+            self.level.keep(self.rules.level());
         }
     }
 
     fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
-        let is_ready = match &goal.role {
-            DatabaseRole::Rest => self.rested.is_some_and(|rested| rested.epoch == goal.epoch),
-            _ => report::is_heir(goal) && report::follows_closely(look),
-        };
-        // A first lease that counts from long ago is over before it is of use.
-        let again = goal.wished.lease.ttl / READY_AGAIN;
-        let is_old = |ready: &Ready| ready.age() > again && report::is_heir(goal);
-        if is_ready && self.ready.last().is_none_or(|ready| ready.epoch != goal.epoch || is_old(ready)) {
-            // Before it is said, and never the same twice: see `Ownership::ready`.
-            let id = self.host.random.next_u64();
-            self.ready.push(Ready { epoch: goal.epoch, id, since_ns: now_ns() });
-            self.ready.drain(..self.ready.len().saturating_sub(READY_KEPT));
-        }
-        let facts = Facts {
-            goal,
-            look,
-            next,
-            ready: self.ready.last().copied(),
-            rested: self.rested,
-            silent: self.level.ago(),
-            branch: self.branch,
-            alone: self.weighed.word,
-            problem: (look.problem.as_ref().or(self.problem.as_ref()))
-                .or(self.following.problem.as_ref())
-                .cloned()
-                .or_else(|| report::without_failsafe(goal)),
-        };
-        let mut report = report::report(&facts);
-        let was = self.told.as_ref().map(|(told, _)| told.role);
-        // A server too busy to be asked is what it was: the guard would have said that it ended.
-        let held = InstanceRole::Primary { epoch: goal.epoch };
-        if report.role == InstanceRole::Starting && look.seen.leased && was == Some(held) {
-            report.role = held;
-        }
+        let beside = Beside { next, branch: self.branch, number: self.host.random.next_u64() };
+        let (report, is_news) = self.rules.tell(goal, look, beside, now());
         self.board.send_if_modified(|shown| {
             let is_new = shown.get(&self.service) != Some(&report);
             if is_new {
@@ -484,8 +367,7 @@ impl Keeper {
             }
             is_new
         });
-        if report::is_news(self.told.as_ref(), &report) {
-            self.told = Some((report.clone(), Instant::now()));
+        if is_news {
             self.teller.report(report);
         }
     }

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use decision::config::LeaseTimings;
-use decision::database::{Position, lease::guard_after};
+use decision::database::Position;
+use decision::database::lease::{Held, Wanted, guard_after};
 use decision::goal::DatabaseGoal;
 use decision::name::{AgentId, ServiceName};
 use decision::plan::Epoch;
+use decision::time::Uptime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
@@ -23,38 +25,10 @@ use wire::tls::{Credentials, Expect};
 
 use super::controllers::Controllers;
 use crate::guard::client::Guard;
-use crate::guard::now_ns;
-use crate::guard::protocol::Lease;
+use crate::guard::now;
 
 /// Renewals under way at once: past it, their answers would come too late anyway.
 const MOST_UNDER_WAY: usize = 8;
-
-/// What is to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) epoch: Epoch,
-    pub(super) timings: LeaseTimings,
-    /// When it was first said that this instance is ready, if the grant came surely after.
-    pub(super) ready_ns: Option<u64>,
-}
-
-/// A lease as the guard is to count it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) epoch: Epoch,
-    /// When the guard kills.
-    pub(super) deadline_ns: u64,
-}
-
-impl Held {
-    pub(super) fn left(&self) -> Duration {
-        Duration::from_nanos(self.deadline_ns.saturating_sub(now_ns()))
-    }
-
-    pub(super) fn for_guard(&self) -> Lease {
-        Lease { epoch: self.epoch.0, deadline_ns: self.deadline_ns }
-    }
-}
 
 #[derive(Default)]
 struct Peers {
@@ -91,11 +65,7 @@ impl LeaseKeeper {
         if !changed {
             return;
         }
-        let first = wanted.and_then(|wanted| {
-            let after = guard_after(wanted.timings.ttl, wanted.timings.fence_budget);
-            let deadline_ns = wanted.ready_ns? + after.as_nanos() as u64;
-            Some(Held { epoch: wanted.epoch, deadline_ns })
-        });
+        let first = wanted.and_then(|wanted| wanted.first());
         self.held.send_modify(|held| {
             if held.map(|held| held.epoch) != wanted.map(|wanted| wanted.epoch) {
                 *held = first;
@@ -105,7 +75,7 @@ impl LeaseKeeper {
 
     /// What is held of this epoch, if it is not over.
     pub(super) fn held(&self, epoch: Epoch) -> Option<Held> {
-        self.held.borrow().filter(|held| held.epoch == epoch && !held.left().is_zero())
+        self.held.borrow().filter(|held| held.epoch == epoch && !held.left(now()).is_zero())
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Option<Held>> {
@@ -156,7 +126,7 @@ impl LeaseKeeper {
             let renewal = Renewal { service: service.clone(), epoch: wanted.epoch, position };
             let (keeper, controllers) = (Arc::clone(self), controllers.clone());
             under_way.spawn(async move {
-                let sent_ns = now_ns();
+                let sent = now();
                 let service = renewal.service.clone();
                 let asking = controllers.renew(renewal, ttl);
                 tokio::pin!(asking);
@@ -166,7 +136,7 @@ impl LeaseKeeper {
                     Err(_) => tokio::join!(asking, keeper.ask_for_promises(&service, wanted)).0,
                 };
                 match answer {
-                    Some(Renewed::Granted) => keeper.granted(wanted, sent_ns).await,
+                    Some(Renewed::Granted) => keeper.granted(wanted, sent).await,
                     Some(Renewed::Refused { why }) => {
                         tracing::warn!(epoch = %wanted.epoch, why, "lease refused")
                     }
@@ -183,7 +153,7 @@ impl LeaseKeeper {
             (peers.clients.clone(), peers.regions.clone())
         };
         let Some(peers) = peers else { return };
-        let sent_ns = now_ns();
+        let sent = now();
         let ttl = wanted.timings.ttl;
         let asked = peers.into_values().map(|mut client| {
             let request = pb::PromiseRequest {
@@ -197,7 +167,7 @@ impl LeaseKeeper {
         let all = tokio::time::timeout(ttl, futures::future::join_all(asked)).await;
         if all.is_ok_and(|promised| promised.into_iter().all(|promised| promised)) {
             tracing::warn!(epoch = %wanted.epoch, "no controller answers: going on by the promise of all other agents");
-            self.granted(wanted, sent_ns).await;
+            self.granted(wanted, sent).await;
         }
     }
 
@@ -227,11 +197,11 @@ impl LeaseKeeper {
         peers.wanted = wanted;
     }
 
-    async fn granted(&self, wanted: Wanted, sent_ns: u64) {
+    async fn granted(&self, wanted: Wanted, sent: Uptime) {
+        let held = wanted.granted(sent);
+        let took = now().since(sent);
+        let left = self.held(wanted.epoch).map_or(Duration::ZERO, |held| held.left(now()));
         let after = guard_after(wanted.timings.ttl, wanted.timings.fence_budget);
-        let held = Held { epoch: wanted.epoch, deadline_ns: sent_ns + after.as_nanos() as u64 };
-        let took = Duration::from_nanos(now_ns().saturating_sub(sent_ns));
-        let left = self.held(wanted.epoch).map_or(Duration::ZERO, |held| held.left());
         if left < after / 3 {
             tracing::warn!(
                 epoch = %wanted.epoch, took_ms = took.as_millis() as u64, left_ms = left.as_millis() as u64,
@@ -239,10 +209,7 @@ impl LeaseKeeper {
             );
         }
         let is_later = self.held.send_if_modified(|before| {
-            let later = before.is_none_or(|before| {
-                before.epoch < held.epoch
-                    || before.epoch == held.epoch && before.deadline_ns < held.deadline_ns
-            });
+            let later = held.is_after(*before);
             if later {
                 *before = Some(held);
             }

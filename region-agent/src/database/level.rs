@@ -4,10 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use decision::database::SILENT_UNKNOWN;
+use decision::time::Uptime;
 use serde::{Deserialize, Serialize};
-
-use crate::guard::now_ns;
 
 const FILE: &str = "level.json";
 const KEEP_EVERY: Duration = Duration::from_secs(1);
@@ -22,8 +20,8 @@ struct Kept {
 pub(super) struct Level {
     file: PathBuf,
     boot: String,
+    /// As it was kept last.
     at_ns: Option<u64>,
-    kept_ns: u64,
 }
 
 impl Level {
@@ -38,26 +36,27 @@ impl Level {
         // What cannot be read is not known.
         let kept = std::fs::read(&file).ok().and_then(|json| serde_json::from_slice::<Kept>(&json).ok());
         let at_ns = kept.filter(|kept| kept.boot == boot && !boot.is_empty()).map(|kept| kept.at_ns);
-        Level { file, boot, at_ns, kept_ns: 0 }
+        Level { file, boot, at_ns }
     }
 
-    /// It was level so long ago.
-    pub(super) fn note(&mut self, ago: Duration) {
-        let now = now_ns();
-        self.at_ns = self.at_ns.max(Some(now.saturating_sub(ago.as_nanos() as u64)));
-        if now.saturating_sub(self.kept_ns) >= KEEP_EVERY.as_nanos() as u64 {
-            self.kept_ns = now;
-            self.keep();
+    /// What a process before this one kept.
+    pub(super) fn last(&self) -> Option<Uptime> {
+        self.at_ns.map(Uptime)
+    }
+
+    /// Keeps what is newer, once in a while.
+    pub(super) fn keep(&mut self, at: Option<Uptime>) {
+        let Some(Uptime(at_ns)) = at else { return };
+        let kept_ns = self.at_ns.unwrap_or(0);
+        if self.at_ns.is_none() || at_ns.saturating_sub(kept_ns) >= KEEP_EVERY.as_nanos() as u64 {
+            self.at_ns = Some(at_ns);
+            self.write();
         }
-    }
-
-    pub(super) fn ago(&self) -> Duration {
-        self.at_ns.map_or(SILENT_UNKNOWN, |at| Duration::from_nanos(now_ns().saturating_sub(at)))
     }
 
     /// Not synced, for it must outlive this process and not the machine; and not waited for, for the disk
     /// may hang.
-    fn keep(&self) {
+    fn write(&self) {
         let Some(at_ns) = self.at_ns else { return };
         let Ok(json) = serde_json::to_vec(&Kept { boot: self.boot.clone(), at_ns }) else { return };
         let (file, new) = (self.file.clone(), self.file.with_extension("new"));
@@ -78,15 +77,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let of_boot = |boot: &str| Level::of_boot(folder.path(), boot.to_owned());
         let mut level = of_boot("1");
-        assert_eq!(level.ago(), SILENT_UNKNOWN);
-        level.note(Duration::from_secs(5));
-        assert!((Duration::from_secs(5)..Duration::from_secs(60)).contains(&level.ago()));
+        assert_eq!(level.last(), None);
+        let at = Some(Uptime(5_000_000_000));
+        level.keep(at);
         while !folder.path().join(FILE).exists() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let again = of_boot("1").ago();
-        assert!((Duration::from_secs(5)..Duration::from_secs(60)).contains(&again), "{again:?}");
-        assert_eq!(of_boot("2").ago(), SILENT_UNKNOWN);
-        assert_eq!(of_boot("").ago(), SILENT_UNKNOWN);
+        assert_eq!(of_boot("1").last(), at);
+        assert_eq!(of_boot("2").last(), None);
+        assert_eq!(of_boot("").last(), None);
     }
 }

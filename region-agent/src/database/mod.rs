@@ -6,15 +6,14 @@ mod anew;
 mod branches;
 mod controllers;
 mod durable;
-mod following;
 mod health;
 mod keeper;
 mod lease;
 mod level;
+mod log_tail;
 mod perform;
 pub mod promises;
 mod released;
-mod report;
 mod see;
 pub(crate) mod settings;
 mod tell;
@@ -36,7 +35,7 @@ use wire::tls::Credentials;
 
 use controllers::Controllers;
 use keeper::Keeper;
-use promises::Promises;
+use promises::Given;
 
 use crate::goals::Held;
 
@@ -60,7 +59,7 @@ pub struct Settings {
     /// The machine's, for one database: there is one device, and it takes one writer.
     pub watchdog: Option<PathBuf>,
     pub board: Arc<Board>,
-    pub promises: Arc<Promises>,
+    pub promises: Arc<Given>,
 }
 
 /// One task for each database that the goal names, until `stop`. PostgreSQL runs on after it, as

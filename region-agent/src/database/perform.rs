@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use decision::database::keep::{Action, Files, Process};
+use decision::database::look::Look;
+use decision::database::report::Release;
 use decision::goal::DatabaseGoal;
 use decision::name::RegionName;
 use decision::plan::Epoch;
-use failover::postgres::{Postgres, PostgresError, Rewound, Role, Sql, slot_name};
+use failover::postgres::{Observed, Postgres, PostgresError, Rewound, Role, Sql, slot_name};
 
-use super::following::last_words;
 use super::keeper::Keeper;
-use super::report::Rested;
-use super::see::{self, Look};
+use super::log_tail::last_words;
+use super::see;
 use super::settings;
-use super::tell::Release;
 use crate::guard::client::Guard;
+use crate::guard::now;
 use crate::guard::protocol::{Role as GuardRole, Start, StopMode};
 
 pub(super) const APPLY_WITHIN: Duration = Duration::from_secs(5);
@@ -56,6 +57,7 @@ impl Keeper {
         guard: &Guard,
         postgres: &Postgres,
         look: &Look,
+        observed: Option<&Observed>,
         action: &Action,
     ) -> Result<(), String> {
         match action {
@@ -66,7 +68,7 @@ impl Keeper {
             }
             Action::StartPrimary => self.start_primary(goal, guard, postgres).await,
             Action::StartReplica { of } => self.start_replica(goal, guard, postgres, of.as_ref()).await,
-            Action::Promote => self.promote(goal, guard, postgres, look).await,
+            Action::Promote => self.promote(goal, guard, postgres, observed).await,
             Action::Follow { of } => self.follow(goal, postgres, of.as_ref()).await,
             Action::ShutDown { .. } => {
                 // Writes go on meanwhile, so that little is left to do when they end.
@@ -84,12 +86,12 @@ impl Keeper {
             Action::LookInto { of } => {
                 let found = self.look_into(goal, postgres, look, of).await;
                 tracing::warn!(?found, %of, "it does not come to follow its primary");
-                self.following.was_looked_into(found);
+                self.rules.following.was_looked_into(found, now());
                 // A password may be another by now.
                 self.open(goal).await.map(drop)
             }
             Action::Release { clean, why } => {
-                let last_known = look.observed.as_ref().and_then(see::position);
+                let last_known = look.server.as_ref().and_then(|server| server.position);
                 let (clean, why) = (*clean, why.clone());
                 let release = Release { epoch: goal.epoch, clean, last_known, unwritten: false, why };
                 self.give_back(guard, postgres, release).await
@@ -124,7 +126,7 @@ impl Keeper {
     }
 
     pub(super) fn desired(&self, goal: &DatabaseGoal, role: Role) -> failover::postgres::Desired {
-        settings::desired(&goal.wished, &self.agent.region, goal.epoch, role, self.weighed.goes())
+        settings::desired(&goal.wished, &self.agent.region, goal.epoch, role, self.rules.goes_alone())
     }
 
     fn replica_of(&self, goal: &DatabaseGoal, of: Option<&RegionName>) -> failover::postgres::Desired {
@@ -168,7 +170,7 @@ impl Keeper {
         postgres: &Postgres,
         of: Option<&RegionName>,
     ) -> Result<(), String> {
-        if self.following.may_start_in().is_some() {
+        if self.rules.following.may_start_in(now()).is_some() {
             let log = self.log_file.display();
             let words = last_words(&self.log_file).await;
             return Err(format!(
@@ -181,8 +183,8 @@ impl Keeper {
         postgres.write_config(&self.replica_of(goal, of)).await.map_err(say)?;
         let start = self.start(postgres, GuardRole::Replica);
         let pid = guard.start(start).await.map_err(|error| error.to_string())?;
-        self.memory.follows = Some(of.cloned());
-        self.following.is_started();
+        self.rules.is_told(of);
+        self.rules.following.is_started(now());
         tracing::info!(pid, of = of.map(RegionName::as_str), "postgres started as replica");
         Ok(())
     }
@@ -193,7 +195,7 @@ impl Keeper {
         goal: &DatabaseGoal,
         guard: &Guard,
         postgres: &Postgres,
-        look: &Look,
+        observed: Option<&Observed>,
     ) -> Result<(), String> {
         let held = self.lease.held(goal.epoch).ok_or("the lease is over")?;
         let armed = async { guard.lease(held.for_guard()).await.map_err(|error| error.to_string()) };
@@ -204,7 +206,7 @@ impl Keeper {
         // S3: not one commit goes by rules of before.
         let names = desired.sync.render().map_err(say)?;
         let sql = self.connection.get(postgres).await.map_err(say)?;
-        if look.observed.as_ref().is_none_or(|observed| observed.synchronous_standby_names != names) {
+        if observed.is_none_or(|observed| observed.synchronous_standby_names != names) {
             sql.set_sync_standbys(&waiting, CHECKPOINT_WITHIN).await.map_err(say)?;
         }
         sql.promote().await.map_err(say)?;
@@ -234,14 +236,14 @@ impl Keeper {
             self.connection.drop();
             return Err(say(error));
         }
-        self.memory.follows = Some(of.cloned());
+        self.rules.is_told(of);
         Ok(())
     }
 
     /// In order; clients that come too late are not waited for.
     async fn stop(&mut self, guard: &Guard, postgres: &Postgres) -> Result<(), String> {
         self.connection.drop();
-        self.following.is_stopped();
+        self.rules.following.is_stopped();
         guard.stop(StopMode::Fast).await.map_err(|error| error.to_string())?;
         let until = Instant::now() + STOP_WITHIN;
         loop {
@@ -260,7 +262,7 @@ impl Keeper {
 
     async fn kill(&mut self, guard: &Guard) -> Result<(), String> {
         self.connection.drop();
-        self.following.is_stopped();
+        self.rules.following.is_stopped();
         let fenced = guard.kill(GONE_WITHIN).await.map_err(|error| error.to_string())?;
         if let Some(fenced) = fenced {
             tracing::warn!(gone_us = fenced.gone_us, killed = fenced.killed, "every process of it is gone");
@@ -276,33 +278,33 @@ impl Keeper {
         of: &RegionName,
     ) -> Result<(), String> {
         match postgres.rewind_from(&self.replica_of(goal, Some(of))).await {
-            Ok(Rewound::StartFirst) if self.following.parted => {
+            Ok(Rewound::StartFirst) if self.rules.following.parted => {
                 tracing::warn!("it does not start, and cannot be rewound: it is copied anew");
-                self.following.must_copy = true;
+                self.rules.following.must_copy = true;
                 Ok(())
             }
             Ok(Rewound::NotNeeded | Rewound::StartFirst) => {
-                self.following.begins_anew();
+                self.rules.following.begins_anew();
                 Ok(())
             }
             Ok(Rewound::Done(diverged)) => {
                 tracing::warn!(?diverged, "rewound; what only this instance had is kept aside");
-                self.following.begins_anew();
+                self.rules.following.begins_anew();
                 self.branches.is_copy(goal).await
             }
             Ok(Rewound::Impossible { reason, saved }) => {
                 tracing::warn!(reason, ?saved, "cannot be rewound: it is copied anew");
-                self.following.must_copy = true;
+                self.rules.following.must_copy = true;
                 Ok(())
             }
             Err(error) if error.class() == failover::postgres::Class::Reclone => {
                 tracing::warn!(%error, "cannot be rewound: it is copied anew");
-                self.following.must_copy = true;
+                self.rules.following.must_copy = true;
                 Ok(())
             }
             Err(error) => {
                 if matches!(error, PostgresError::TooManyConnections { .. }) {
-                    self.following.is_refused();
+                    self.rules.following.is_refused(now());
                 }
                 Err(say(error))
             }
@@ -327,7 +329,7 @@ impl Keeper {
             .map_err(say)?;
         tracing::info!(aside = ?cloned.aside, "copied");
         self.branches.is_copy(goal).await?;
-        self.following.begins_anew();
+        self.rules.following.begins_anew();
         self.anew.is_done(goal.reinit).await
     }
 
@@ -338,7 +340,7 @@ impl Keeper {
         postgres: &Postgres,
         look: &Look,
     ) -> Result<(), String> {
-        if self.rested.is_some_and(|rested| rested.epoch == goal.epoch) {
+        if self.rules.rested(goal.epoch).is_some() {
             return Ok(());
         }
         let position = match (&look.seen.process, &look.seen.files) {
@@ -350,7 +352,7 @@ impl Keeper {
             (_, Files::Present { clean, .. }) => *clean,
             _ => None,
         };
-        self.rested = Some(Rested { epoch: goal.epoch, position });
+        self.rules.rests(goal.epoch, position);
         Ok(())
     }
 
@@ -410,7 +412,7 @@ impl Keeper {
         connected
             .map_err(|_| format!("{address} does not answer"))?
             .map_err(|error| format!("{address}: {error}"))?;
-        let has = look.observed.as_ref().and_then(see::position).map(|position| position.lsn);
+        let has = look.server.as_ref().and_then(|server| server.position).map(|position| position.lsn);
         match postgres.cannot_follow(&self.replica_of(goal, Some(of)), has).await.map_err(say)? {
             Some(why) => Ok(Some(why)),
             None => Err(format!(

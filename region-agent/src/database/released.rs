@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use decision::database::report::Release;
 use decision::plan::Epoch;
 
 use super::durable;
-use super::tell::Release;
 
 const FILE: &str = "released.json";
 const UNKNOWN: &str = "it is not known whether the lease was given back: remove it once `failover status` shows that \

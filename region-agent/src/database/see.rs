@@ -1,12 +1,12 @@
 //! What is found of the instance now: its processes, its files, and what the server says.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use decision::database::Position;
 use decision::database::branch::Kinship;
 use decision::database::guard::{Guard, Watchdog};
 use decision::database::keep::{Ended, Files, Process, Seen};
+use decision::database::look::{Look, Server};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::plan::Epoch;
@@ -40,37 +40,25 @@ impl Connection {
     }
 }
 
-/// One look; whose log it holds, and whether it follows, is not looked at.
-pub(super) struct Look {
-    pub(super) seen: Seen,
-    pub(super) observed: Option<Observed>,
-    pub(super) guard: Guard,
-    /// Of the data folder, where it matters to a person.
-    pub(super) problem: Option<String>,
-}
-
-/// What this process remembers of what it made the instance do.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Memory {
-    /// Whom the running server was last told to follow; the outer `None`: this process never told it.
-    pub(super) follows: Option<Option<RegionName>>,
-}
-
+/// One look; whose log it holds, and whether it follows, is not looked at here. `follows`: whom the running server was
+/// last told to follow; the outer none: this process never told it.
 pub(super) async fn look(
     postgres: &Postgres,
     connection: &mut Connection,
     status: &Status,
-    memory: &Memory,
+    follows: Option<&Option<RegionName>>,
     leased: bool,
     released: bool,
     dead: Option<String>,
-) -> Look {
+) -> (Look, Option<Observed>) {
     let ended = status.last.as_ref().zip(status.epoch).map(|(last, epoch)| Ended {
         epoch: Epoch(epoch),
         // Whoever was told to end did not die.
         fenced: last.by != By::Itself,
     });
-    let found = found(postgres, connection, status, memory).await;
+    let found = found(postgres, connection, status, follows).await;
+    let server = found.observed.as_ref().map(server);
+    let streams = |server: &Server| server.followers.iter().map(|(name, _)| name.clone()).collect();
     let seen = Seen {
         files: found.files,
         process: found.process,
@@ -78,13 +66,13 @@ pub(super) async fn look(
         ended,
         dead,
         kin: Kinship::default(),
-        was_told: memory.follows.is_some(),
+        was_told: false,
         released,
         parted: false,
         suspect: false,
-        followers: found.observed.as_ref().map(followers).unwrap_or_default(),
+        followers: server.as_ref().map(streams).unwrap_or_default(),
     };
-    Look { seen, observed: found.observed, guard: guard(status), problem: found.problem }
+    (Look { seen, server, guard: guard(status), problem: found.problem }, found.observed)
 }
 
 fn guard(status: &Status) -> Guard {
@@ -108,7 +96,12 @@ struct Found {
     problem: Option<String>,
 }
 
-async fn found(postgres: &Postgres, connection: &mut Connection, status: &Status, memory: &Memory) -> Found {
+async fn found(
+    postgres: &Postgres,
+    connection: &mut Connection,
+    status: &Status,
+    follows: Option<&Option<RegionName>>,
+) -> Found {
     let unseen = |process, problem| Found { files: Files::Unseen, process, observed: None, problem };
     match &status.running {
         None => {
@@ -124,7 +117,7 @@ async fn found(postgres: &Postgres, connection: &mut Connection, status: &Status
             Ok(observed) => {
                 let system = observed.system_identifier.to_string();
                 let files = Files::Present { system, standby: observed.in_recovery, clean: None };
-                let process = process(&observed, memory);
+                let process = process(&observed, follows);
                 Found { files, process, observed: Some(observed), problem: None }
             }
             Err(error) => unseen(Process::Starting, is_for_a_person(&error).then(|| error.to_string())),
@@ -136,28 +129,38 @@ fn is_for_a_person(error: &PostgresError) -> bool {
     error.class() == failover::postgres::Class::Person && !matches!(error, PostgresError::Io { .. })
 }
 
-fn process(observed: &Observed, memory: &Memory) -> Process {
+fn process(observed: &Observed, follows: Option<&Option<RegionName>>) -> Process {
     if !observed.in_recovery {
         return Process::Primary;
     }
     Process::Replica {
-        of: memory.follows.clone().flatten(),
+        of: follows.cloned().flatten(),
         position: position(observed),
         streaming: is_streaming(observed),
     }
 }
 
-fn followers(observed: &Observed) -> BTreeSet<RegionName> {
+fn server(observed: &Observed) -> Server {
+    let (upstream, silent) = upstream(observed);
     let streams = observed.standbys.iter().filter(|standby| standby.is_streaming());
-    streams.map(|standby| RegionName(standby.application_name.clone())).collect()
+    Server {
+        in_recovery: observed.in_recovery,
+        position: position(observed),
+        streams: is_streaming(observed),
+        upstream,
+        silent,
+        followers: streams
+            .map(|standby| (RegionName(standby.application_name.clone()), standby.flushed))
+            .collect(),
+    }
 }
 
-pub(super) fn is_streaming(observed: &Observed) -> bool {
+fn is_streaming(observed: &Observed) -> bool {
     observed.wal_receiver.as_ref().is_some_and(|receiver| receiver.status == "streaming")
 }
 
 /// Of a primary what it wrote, of a replica what it has on disk.
-pub(super) fn position(observed: &Observed) -> Option<Position> {
+fn position(observed: &Observed) -> Option<Position> {
     let lsn = match observed.in_recovery {
         false => observed.current,
         true => observed.received.max(observed.replayed),
@@ -166,7 +169,7 @@ pub(super) fn position(observed: &Observed) -> Option<Position> {
 }
 
 /// The furthest that the primary said it was, and how long it has said nothing.
-pub(super) fn upstream(observed: &Observed) -> (Option<Position>, Option<Duration>) {
+fn upstream(observed: &Observed) -> (Option<Position>, Option<Duration>) {
     let Some(receiver) = &observed.wal_receiver else { return (None, None) };
     let position = receiver
         .latest_end

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use decision::database::{InstanceReport, Position};
+use decision::database::InstanceReport;
+use decision::database::report::Release;
 use decision::name::ServiceName;
-use decision::plan::Epoch;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use wire::lease::Told;
 
@@ -18,17 +17,6 @@ use super::controllers::Controllers;
 const TELL_WITHIN: Duration = Duration::from_secs(3);
 const TELL_AGAIN: Duration = Duration::from_millis(250);
 const MOST_UNDER_WAY: usize = 8;
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Release {
-    pub(super) epoch: Epoch,
-    pub(super) clean: Option<Position>,
-    pub(super) last_known: Option<Position>,
-    /// It never took a write under this lease.
-    #[serde(default)]
-    pub(super) unwritten: bool,
-    pub(super) why: String,
-}
 
 pub(super) struct Teller {
     report: watch::Sender<Option<InstanceReport>>,

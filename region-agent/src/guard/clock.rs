@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use decision::time::Uptime;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::clock_gettime;
@@ -15,6 +16,11 @@ pub fn now_ns() -> u64 {
     let now = clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).expect("Linux has it since 2.6.39");
     let part = |part: i64| u64::try_from(part).expect("time since boot is not negative");
     part(now.tv_sec()) * SECOND + part(now.tv_nsec())
+}
+
+/// The same as a value that the rules take.
+pub fn now() -> Uptime {
+    Uptime(now_ns())
 }
 
 /// Becomes readable at a moment of that clock. A timeout of `poll` would not do: it stands still

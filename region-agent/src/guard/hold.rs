@@ -1,11 +1,11 @@
 //! The postmaster that is held: started, armed, told to stop, fenced, and proven gone.
 
+use decision::database::deadline::Deadline;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
 use super::clock::MILLISECOND;
-use super::deadline::Deadline;
 use super::launch::launch;
 use super::log::{Log, wall_ms};
 use super::process::{Hunt, Reaped, descendants, reap};

@@ -58,7 +58,6 @@ mod backstop;
 mod begin;
 pub mod client;
 mod clock;
-pub mod deadline;
 mod end;
 mod hold;
 mod launch;
@@ -70,6 +69,6 @@ mod serve;
 mod watchdog;
 
 pub use begin::{Settings, hold, run};
-pub use clock::now_ns;
+pub use clock::{now, now_ns};
 pub use end::end;
 pub use launch::{Exec, exec};

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use decision::database::deadline::Lease;
+use decision::database::deadline::Refused;
 use serde::{Deserialize, Serialize};
 
 pub const VERSION: u32 = 1;
@@ -56,14 +58,6 @@ pub enum Role {
     Primary(Lease),
     /// In recovery, so it takes no writes and has no deadline.
     Replica,
-}
-
-/// Until when the postmaster may live, in nanoseconds of [`super::now_ns`]; what fencing takes is
-/// taken off already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    pub epoch: u64,
-    pub deadline_ns: u64,
 }
 
 /// PostgreSQL's three ways to shut down.
@@ -121,6 +115,19 @@ pub enum Answer {
 pub struct Refusal {
     pub code: Code,
     pub why: String,
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        let code = match refused {
+            Refused::Expired => Code::Expired,
+            Refused::StaleEpoch { .. } => Code::StaleEpoch,
+            Refused::Backward { .. } => Code::Backward,
+            Refused::Past { .. } => Code::Past,
+            Refused::TooFar => Code::TooFar,
+        };
+        Refusal { code, why: refused.to_string() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,13 +4,13 @@
 
 mod home;
 mod stream;
-mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use decision::command::AgentInfo;
 use decision::name::AgentId;
+use decision::turns::Turns;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wire::host::Host;
@@ -21,7 +21,6 @@ use crate::contact::{Contact, Noted};
 use crate::goals::Goals;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use turns::Turns;
 
 /// What the session works with.
 pub struct Session {
@@ -44,7 +43,7 @@ pub async fn run(session: Session, stop: CancellationToken) {
     let host = Host { network: Arc::new(network), ..session.host.clone() };
     let mut turns = Turns::new(session.controllers.len());
     loop {
-        let turn = turns.next(&*session.host.random);
+        let turn = turns.next(|bound| session.host.random.below(bound));
         let attempt = async {
             tokio::time::sleep(turn.pause).await;
             match (&session.controllers[..], turn.controller) {

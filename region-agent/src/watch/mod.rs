@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use decision::config::Check;
 use decision::name::{CheckId, RegionName};
+use decision::sick::{Period, SelfHealth};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -25,7 +26,6 @@ use crate::contact::Contact;
 use crate::goals::Held;
 use crate::metrics::Metrics;
 use crate::probe::Prober;
-use crate::sick::{Period, SelfHealth};
 use gate::Gate;
 use probing::{Looked, Verdict};
 use schedule::{Schedule, first_spread, next_slot, within};

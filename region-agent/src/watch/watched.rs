@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use decision::config::Check;
 use decision::evidence::Condition;
+use decision::threshold::{Standing, Thresholds};
 use tokio::time::Instant;
-
-use crate::threshold::{Standing, Thresholds};
 
 /// While a target hangs and its timeout is longer than its interval, so many probes of it may be
 /// under way.
@@ -18,7 +17,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) check: Arc<Check>,
-    pub(super) standing: Standing,
+    pub(super) standing: Standing<Instant>,
     pub(super) gate: usize,
     /// Of the last probe begun, and of the newest one whose result was taken.
     begun: u32,

@@ -1,17 +1,40 @@
-//! The rules of the deadline, without a clock or a process.
+//! Until when a server that takes writes may live: the rules by which its guard counts, without a clock or a process.
 
-use super::protocol::{Code, Lease, Refusal};
+use serde::{Deserialize, Serialize};
 
 /// No lease is as long. One that reaches further is a mistake, such as a time of another clock, and
 /// would never fire.
-pub const MOST_AHEAD_NS: u64 = 3600 * 1_000_000_000;
+const MOST_AHEAD_NS: u64 = 3600 * 1_000_000_000;
 
-/// Whether the running postmaster is armed, and what was ever accepted.
-#[derive(Debug, Default)]
+/// Until when the server may live, in nanoseconds of the machine's clock since boot; what fencing takes is taken off
+/// already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub epoch: u64,
+    pub deadline_ns: u64,
+}
+
+/// Why a lease was not taken. The deadline is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the deadline has passed and fencing has begun; a lease cannot stop it")]
+    Expired,
+    #[error("epoch {epoch} is older than {newest}; the deadline stays")]
+    StaleEpoch { epoch: u64, newest: u64 },
+    #[error("within epoch {epoch} the deadline only moves forward; it stays")]
+    Backward { epoch: u64 },
+    #[error("the deadline passed {late_ms} ms ago; nothing was changed, ask for a new lease")]
+    Past { late_ms: u64 },
+    #[error("the deadline is over an hour ahead, so it is hardly of CLOCK_BOOTTIME; nothing was changed")]
+    TooFar,
+}
+
+/// Whether the running server is armed, and what was ever accepted.
+#[derive(Clone, Debug, Default)]
 pub struct Deadline {
-    /// The newest accepted, kept when the postmaster ends: epochs never fall (S2).
+    /// The newest accepted, kept when the server ends: epochs never fall (S2).
     newest: Option<Lease>,
-    /// Once set, only the end of the postmaster and of all its children takes it back.
+    /// Once set, only the end of the server and of all its children takes it back.
     is_armed: bool,
 }
 
@@ -20,38 +43,31 @@ impl Deadline {
     ///
     /// # Errors
     /// The deadline is as it was.
-    pub fn arm(&mut self, lease: Lease, now: u64) -> Result<(), Refusal> {
+    pub fn arm(&mut self, lease: Lease, now: u64) -> Result<(), Refused> {
         let Lease { epoch, deadline_ns } = lease;
         if self.is_due(now) {
-            let why = "the deadline has passed and fencing has begun; a lease cannot stop it".to_owned();
-            return Err(Refusal { code: Code::Expired, why });
+            return Err(Refused::Expired);
         }
         if let Some(newest) = self.newest {
             if epoch < newest.epoch {
-                let why = format!("epoch {epoch} is older than {}; the deadline stays", newest.epoch);
-                return Err(Refusal { code: Code::StaleEpoch, why });
+                return Err(Refused::StaleEpoch { epoch, newest: newest.epoch });
             }
             if epoch == newest.epoch && deadline_ns < newest.deadline_ns {
-                let why = format!("within epoch {epoch} the deadline only moves forward; it stays");
-                return Err(Refusal { code: Code::Backward, why });
+                return Err(Refused::Backward { epoch });
             }
         }
         if deadline_ns <= now {
-            let late = (now - deadline_ns) / 1_000_000;
-            let why = format!("the deadline passed {late} ms ago; nothing was changed, ask for a new lease");
-            return Err(Refusal { code: Code::Past, why });
+            return Err(Refused::Past { late_ms: (now - deadline_ns) / 1_000_000 });
         }
         if deadline_ns - now > MOST_AHEAD_NS {
-            let why =
-                "the deadline is over an hour ahead, so it is hardly of CLOCK_BOOTTIME; nothing was changed";
-            return Err(Refusal { code: Code::TooFar, why: why.to_owned() });
+            return Err(Refused::TooFar);
         }
         self.newest = Some(lease);
         self.is_armed = true;
         Ok(())
     }
 
-    /// The postmaster and all its children are proven gone.
+    /// The server and all its children are proven gone.
     pub fn ended(&mut self) {
         self.is_armed = false;
     }
@@ -85,19 +101,19 @@ mod tests {
         deadline
     }
 
-    fn refused(deadline: &mut Deadline, lease: Lease, now: u64) -> Code {
+    fn refused(deadline: &mut Deadline, lease: Lease, now: u64) -> Refused {
         let before = (deadline.armed(), deadline.highest_epoch());
-        let code = deadline.arm(lease, now).unwrap_err().code;
+        let refused = deadline.arm(lease, now).unwrap_err();
         assert_eq!(before, (deadline.armed(), deadline.highest_epoch()), "a refusal changes nothing");
-        code
+        refused
     }
 
     #[test]
-    fn epochs_never_fall_not_even_over_the_end_of_a_postmaster() {
+    fn epochs_never_fall_not_even_over_the_end_of_a_server() {
         let mut deadline = armed(5, 100);
-        assert_eq!(refused(&mut deadline, lease(4, 200), NOW), Code::StaleEpoch);
+        assert_eq!(refused(&mut deadline, lease(4, 200), NOW), Refused::StaleEpoch { epoch: 4, newest: 5 });
         deadline.ended();
-        assert_eq!(refused(&mut deadline, lease(4, 200), NOW), Code::StaleEpoch);
+        assert_eq!(refused(&mut deadline, lease(4, 200), NOW), Refused::StaleEpoch { epoch: 4, newest: 5 });
         deadline.arm(lease(5, 200), NOW).unwrap();
         deadline.arm(lease(6, 50), NOW).unwrap();
         assert_eq!(deadline.armed(), Some(lease(6, 50)), "a new epoch may be shorter");
@@ -106,7 +122,7 @@ mod tests {
     #[test]
     fn within_an_epoch_the_deadline_only_moves_forward() {
         let mut deadline = armed(5, 100);
-        assert_eq!(refused(&mut deadline, lease(5, 99), NOW), Code::Backward);
+        assert_eq!(refused(&mut deadline, lease(5, 99), NOW), Refused::Backward { epoch: 5 });
         deadline.arm(lease(5, 100), NOW).unwrap();
         deadline.arm(lease(5, 101), NOW).unwrap();
         assert_eq!(deadline.armed(), Some(lease(5, 101)));
@@ -117,8 +133,8 @@ mod tests {
         let mut deadline = armed(5, 100);
         assert!(!deadline.is_due(NOW + 99));
         assert!(deadline.is_due(NOW + 100));
-        assert_eq!(refused(&mut deadline, lease(5, 1_000), NOW + 100), Code::Expired);
-        assert_eq!(refused(&mut deadline, lease(6, 1_000), NOW + 100), Code::Expired);
+        assert_eq!(refused(&mut deadline, lease(5, 1_000), NOW + 100), Refused::Expired);
+        assert_eq!(refused(&mut deadline, lease(6, 1_000), NOW + 100), Refused::Expired);
         deadline.ended();
         assert!(!deadline.is_due(NOW + 100));
         deadline.arm(lease(5, 1_000), NOW + 100).unwrap();
@@ -127,11 +143,11 @@ mod tests {
     #[test]
     fn the_deadline_must_lie_ahead_and_not_too_far() {
         let mut deadline = Deadline::default();
-        assert_eq!(refused(&mut deadline, lease(1, 0), NOW), Code::Past);
-        assert_eq!(refused(&mut deadline, lease(1, MOST_AHEAD_NS + 1), NOW), Code::TooFar);
+        assert_eq!(refused(&mut deadline, lease(1, 0), NOW), Refused::Past { late_ms: 0 });
+        assert_eq!(refused(&mut deadline, lease(1, MOST_AHEAD_NS + 1), NOW), Refused::TooFar);
         // The wall clock, taken for the clock since boot.
         let wall = Lease { epoch: 1, deadline_ns: 1_700_000_000_000_000_000 };
-        assert_eq!(refused(&mut deadline, wall, NOW), Code::TooFar);
+        assert_eq!(refused(&mut deadline, wall, NOW), Refused::TooFar);
         assert!(!deadline.is_due(u64::MAX), "what was never armed is never due");
     }
 }

@@ -1,16 +1,17 @@
-//! What is told of an instance, from what was seen of it.
+//! What an agent tells of its instance, from what was seen of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use decision::database::alone::Word;
-use decision::database::branch::Branch;
-use decision::database::keep::{Action, Files, Process};
-use decision::database::{InstanceReport, InstanceRole, Position};
-use decision::goal::{DatabaseGoal, DatabaseRole};
-use decision::plan::Epoch;
+use serde::{Deserialize, Serialize};
 
-use super::see::{self, Look};
-use crate::guard::now_ns;
+use super::alone::Word;
+use super::branch::Branch;
+use super::keep::{Action, Files, Process};
+use super::look::Look;
+use super::{InstanceReport, InstanceRole, Position};
+use crate::goal::{DatabaseGoal, DatabaseRole};
+use crate::plan::Epoch;
+use crate::time::Uptime;
 
 /// A heir's primary may be this far ahead, in bytes, because it goes on while it is asked.
 const CLOSE_BYTES: u64 = 16 << 20;
@@ -19,48 +20,55 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// When this instance first said that it is ready to succeed an epoch, and by which number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ready {
-    pub(super) epoch: Epoch,
-    pub(super) id: u64,
-    /// On the guard's clock, before it was said.
-    pub(super) since_ns: u64,
-}
-
-impl Ready {
-    pub(super) fn age(&self) -> Duration {
-        Duration::from_nanos(now_ns().saturating_sub(self.since_ns))
-    }
+pub struct Ready {
+    pub epoch: Epoch,
+    pub id: u64,
+    /// Before it was said.
+    pub since: Uptime,
 }
 
 /// What it has come to rest at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rested {
-    pub(super) epoch: Epoch,
-    pub(super) position: Option<Position>,
+pub struct Rested {
+    pub epoch: Epoch,
+    pub position: Option<Position>,
 }
 
-pub(super) struct Facts<'a> {
-    pub(super) goal: &'a DatabaseGoal,
-    pub(super) look: &'a Look,
-    pub(super) next: &'a Action,
-    pub(super) ready: Option<Ready>,
-    pub(super) rested: Option<Rested>,
+/// What is told when a lease is given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub epoch: Epoch,
+    /// It was shut down in order: this is all that it ever acknowledged.
+    pub clean: Option<Position>,
+    pub last_known: Option<Position>,
+    /// It never took a write under this lease.
+    #[serde(default)]
+    pub unwritten: bool,
+    pub why: String,
+}
+
+pub struct Facts<'a> {
+    pub goal: &'a DatabaseGoal,
+    pub look: &'a Look,
+    pub next: &'a Action,
+    pub ready: Option<Ready>,
+    pub rested: Option<Rested>,
     /// How long ago it last knew that it had everything its primary had told.
-    pub(super) silent: Duration,
-    pub(super) branch: Option<Branch>,
-    pub(super) alone: Option<Word>,
-    pub(super) problem: Option<String>,
+    pub silent: Duration,
+    pub branch: Option<Branch>,
+    pub alone: Option<Word>,
+    pub problem: Option<String>,
 }
 
-pub(super) fn report(facts: &Facts) -> InstanceReport {
+pub fn report(facts: &Facts) -> InstanceReport {
     let Facts { goal, look, ready, rested, .. } = facts;
     let seen = &look.seen;
-    let observed = look.observed.as_ref();
+    let server = look.server.as_ref();
     let settled = rested.filter(|rested| rested.epoch == goal.epoch);
     let is_resting = goal.role == DatabaseRole::Rest;
-    let position = match (settled, observed, &seen.files) {
+    let position = match (settled, server, &seen.files) {
         (Some(rested), ..) if is_resting => rested.position,
-        (_, Some(observed), _) => see::position(observed),
+        (_, Some(server), _) => server.position,
         (_, None, Files::Present { clean, .. }) => *clean,
         _ => None,
     };
@@ -68,7 +76,7 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
     InstanceReport {
         role: role(facts),
         position,
-        upstream: observed.and_then(|observed| see::upstream(observed).0),
+        upstream: server.and_then(|server| server.upstream),
         silent: facts.silent,
         settled: settled.filter(|_| is_resting).map(|rested| rested.epoch),
         heir: heir.then_some(goal.epoch),
@@ -85,7 +93,7 @@ pub(super) fn report(facts: &Facts) -> InstanceReport {
 }
 
 /// A mode that is wished and would do nothing.
-pub(super) fn without_failsafe(goal: &DatabaseGoal) -> Option<String> {
+pub fn without_failsafe(goal: &DatabaseGoal) -> Option<String> {
     let writes = matches!(goal.role, DatabaseRole::Primary { .. });
     let (mute, _) =
         goal.peers.iter().find(|(_, at)| at.is_none()).filter(|_| writes && goal.wished.failsafe)?;
@@ -95,16 +103,14 @@ pub(super) fn without_failsafe(goal: &DatabaseGoal) -> Option<String> {
     ))
 }
 
-pub(super) fn is_heir(goal: &DatabaseGoal) -> bool {
+pub fn is_heir(goal: &DatabaseGoal) -> bool {
     matches!(goal.role, DatabaseRole::Replica { heir: true, .. })
 }
 
-pub(super) fn follows_closely(look: &Look) -> bool {
-    look.observed.as_ref().is_some_and(|observed| {
-        let (end, _) = see::upstream(observed);
-        let has = see::position(observed);
-        see::is_streaming(observed)
-            && end.zip(has).is_none_or(|(end, has)| end.lsn.ahead_of(has.lsn) <= CLOSE_BYTES)
+pub fn follows_closely(look: &Look) -> bool {
+    look.server.as_ref().is_some_and(|server| {
+        let ahead = server.upstream.zip(server.position).map(|(end, has)| end.lsn.ahead_of(has.lsn));
+        server.streams && ahead.is_none_or(|ahead| ahead <= CLOSE_BYTES)
     })
 }
 
@@ -131,7 +137,7 @@ fn role(facts: &Facts) -> InstanceRole {
 }
 
 /// Positions change all the time; what is not only that is told at once.
-pub(super) fn is_news(before: Option<&(InstanceReport, Instant)>, report: &InstanceReport) -> bool {
+pub fn is_news(before: Option<&(InstanceReport, Uptime)>, report: &InstanceReport, now: Uptime) -> bool {
     let Some((before, at)) = before else { return true };
     let still = |report: &InstanceReport| InstanceReport {
         position: None,
@@ -140,5 +146,5 @@ pub(super) fn is_news(before: Option<&(InstanceReport, Instant)>, report: &Insta
         ..report.clone()
     };
     let settled = |report: &InstanceReport| report.settled.map(|epoch| (epoch, report.position));
-    still(before) != still(report) || settled(before) != settled(report) || at.elapsed() >= EVERY
+    still(before) != still(report) || settled(before) != settled(report) || now.since(*at) >= EVERY
 }

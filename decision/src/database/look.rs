@@ -1,0 +1,41 @@
+//! One look at an instance: what is found of its files and its processes, and what the server says.
+
+use std::time::Duration;
+
+use super::Position;
+use super::guard::Guard;
+use super::keep::Seen;
+use crate::lsn::Lsn;
+use crate::name::RegionName;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    pub seen: Seen,
+    /// None: none answered.
+    pub server: Option<Server>,
+    pub guard: Guard,
+    /// Of the data folder, where it matters to a person.
+    pub problem: Option<String>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub in_recovery: bool,
+    /// Of a primary what it wrote, of a replica what it has; both on the disk.
+    pub position: Option<Position>,
+    /// It receives log as it is written.
+    pub streams: bool,
+    /// The furthest that its primary said it was, and how long that has said nothing.
+    pub upstream: Option<Position>,
+    pub silent: Option<Duration>,
+    /// Who streams from it, and what each of them has on its disk.
+    pub followers: Vec<(RegionName, Option<Lsn>)>,
+}
+
+impl Server {
+    /// Whether it has all that it was told of.
+    pub fn is_level(&self) -> bool {
+        self.upstream.zip(self.position).is_some_and(|(end, has)| has.lsn >= end.lsn)
+    }
+}
