@@ -104,7 +104,20 @@ fn go(flags: &Flags, runner: &mut Runner, what: &What, name: &str, n: usize) -> 
         }
         What::Long { lasts, busy_threads } => {
             let run = runner.long(flags.lasts.map_or(*lasts, seconds), *busy_threads)?;
-            let note = format!(", false failovers {} in {} s", run.false_failovers, run.lasted_s);
+            let eras: Vec<_> =
+                run.judged.eras_began_ms.iter().map(|ms| format!("{:.1}", ms / 1_000.0)).collect();
+            let stalls: Vec<_> = run
+                .stalls
+                .iter()
+                .map(|stall| format!("{:.1}: {:?} {} ms", stall.at_s, stall.of, stall.ms))
+                .collect();
+            let note = format!(
+                ", false failovers {} in {} s, eras from [{}] s on; the machine stood still at [{}] s",
+                run.false_failovers,
+                run.lasted_s,
+                eras.join(", "),
+                stalls.join(", "),
+            );
             print(flags, name, &json!(run), &run.judged, &note);
         }
         What::Random { wounds } => {

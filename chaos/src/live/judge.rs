@@ -34,6 +34,8 @@ pub struct Judgement {
     /// The client's.
     pub errors: BTreeMap<Class, usize>,
     pub eras: usize,
+    /// When the first statement of each ran, from the fault.
+    pub eras_began_ms: Vec<f64>,
 }
 
 /// `rows`: what the primary has in the end.
@@ -72,6 +74,8 @@ pub(super) fn judge(attempts: &[Attempt], fault_ns: u64, rows: &BTreeSet<i64>) -
         .max_by(f64::total_cmp);
     let eras = eras(attempts);
     judgement.eras = eras.len();
+    judgement.eras_began_ms = eras.values().map(|span| since_fault(span.first)).collect();
+    judgement.eras_began_ms.sort_by(f64::total_cmp);
     overlaps(&mut judgement, attempts, &eras);
     judgement
 }

@@ -19,6 +19,7 @@ mod record;
 mod regions_yml;
 pub mod scenario;
 mod sql;
+mod stall;
 mod status;
 
 pub use client::{Load, Through};
