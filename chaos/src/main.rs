@@ -1,7 +1,9 @@
-//! Networks of regions by hand, and whole clusters under faults.
+//! Networks of regions by hand, whole clusters under faults, and simulated ones.
 
 mod hand;
 mod live_bench;
+mod mutants;
+mod sim_run;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,10 @@ enum Task {
     },
     /// Faults of a whole cluster with its database: how long nobody could write, what was lost.
     LiveBench(live_bench::Flags),
+    /// Controllers and agents on a virtual clock, network and disk, under faults that a seed decides.
+    Sim(sim_run::Flags),
+    /// Whether the simulation finds bugs that are put in on purpose.
+    Mutants(mutants::Flags),
     /// Remove what networks left whose owner was killed.
     NetSweep,
 }
@@ -39,6 +45,8 @@ fn main() -> ExitCode {
             chaos::net::run_switch(spaces, seed).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }
         Task::LiveBench(flags) => live_bench::run(&flags),
+        Task::Sim(flags) => sim_run::run_seeds(&flags),
+        Task::Mutants(flags) => Ok(mutants::run_all(&flags)),
         Task::NetSweep => hand::sweep(),
     };
     match done {

@@ -1,0 +1,42 @@
+//! `chaos sim`: controllers and agents by Regent's own rules, on a virtual clock, network and disk. A run is
+//! decided by its seed alone, and goes from event to event, so that ten minutes take a fraction of a second.
+//!
+//! The rules are `decision`'s: the state and what is decided, the leader's memory, sessions, thresholds, what an agent
+//! does with its database, the guard's deadline. What is modelled here is what carries them out: consensus (`raft`),
+//! controllers (`controller`, `sessions`, `rounds`), agents (`agent`, `watch`, `instance`), PostgreSQL (`postgres`,
+//! `wal`), clients. Invariants of the state are asked for every entry of the log (`ledger`), what clients were
+//! promised is judged in `history`, and what is demanded at the end in `world`.
+
+mod agent;
+mod chance;
+mod clock;
+mod controller;
+pub mod fault;
+mod ground;
+mod history;
+mod instance;
+mod ledger;
+mod message;
+mod net;
+mod planted;
+mod postgres;
+mod queue;
+mod raft;
+mod readers;
+mod rounds;
+mod sessions;
+mod shrink;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod trace;
+mod wal;
+mod watch;
+mod world;
+
+pub use fault::{Layout, Planned};
+pub use ledger::Violation;
+pub use planted::Bug;
+pub use queue::Moment;
+pub use shrink::shrink;
+pub use world::{Options, Report, run};

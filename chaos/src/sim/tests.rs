@@ -1,0 +1,42 @@
+//! What the simulation itself must be: repeatable, broken enough, and able to fail.
+
+use std::time::Duration;
+
+use super::{Bug, Options, Report, run};
+
+fn options(minutes: u64) -> Options {
+    Options { lasts: Duration::from_secs(minutes * 60), faults: None, is_read: false, planted: None }
+}
+
+fn reports(seeds: std::ops::Range<u64>, options: &Options) -> Vec<Report> {
+    seeds.map(|seed| run(seed, options).0).collect()
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let options = options(3);
+    let (once, again) = (reports(1..4, &options), reports(1..4, &options));
+    assert_eq!(once, again);
+    assert_ne!(once[0].trace_hash, once[1].trace_hash);
+    // Whether anybody reads along changes nothing.
+    let read = run(1, &Options { is_read: true, ..options });
+    assert_eq!(read.0, once[0]);
+    assert!(read.2.len() > 20, "{:?}", read.2);
+}
+
+#[test]
+fn what_must_hold_does_while_things_break() {
+    let reports = reports(1..9, &options(8));
+    for (seed, report) in (1..).zip(&reports) {
+        assert_eq!(report.violations, [], "seed {seed}");
+        assert!(report.writes > 50, "seed {seed}: {report:?}");
+        assert!(report.faults > 3, "seed {seed}: {report:?}");
+    }
+    assert!(reports.iter().map(|report| report.moves).sum::<usize>() > 8, "hardly anything moved");
+}
+
+#[test]
+fn a_vote_given_twice_is_found() {
+    let options = Options { planted: Some(Bug::VotesTwice), ..options(6) };
+    assert!((1..60).any(|seed| !run(seed, &options).0.violations.is_empty()));
+}

@@ -1,0 +1,582 @@
+//! One run: its parts, what happens to them, and what is demanded of them in the end.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use decision::command::Command;
+use decision::config::{Config, Mode, Profile};
+use decision::goal;
+use decision::name::AgentId;
+use decision::testing;
+
+use super::agent::Agent;
+use super::chance::Chance;
+use super::controller::Controller;
+use super::fault::{self, Fault, Layout, Planned, Shown};
+use super::ground::{Event, Ground, Host, Machine};
+use super::history::History;
+use super::instance::{Instance, Places};
+use super::ledger::{Ledger, Violation};
+use super::message::Message;
+use super::net::Net;
+use super::planted::Bug;
+use super::postgres::{self, Postgres};
+use super::queue::{Moment, Queue};
+use super::readers::Readers;
+use super::timer::Timer;
+use super::trace::Trace;
+
+const REGIONS: [&str; 3] = ["us", "eu", "ap"];
+const FIRST_WRITE: Duration = Duration::from_secs(1);
+const CLIENT_WAITS: Duration = Duration::from_secs(1);
+/// Clients write every half a second at the latest.
+const SERVED_WITHIN: Duration = Duration::from_secs(10);
+/// What a replica tells of how long ago it was level may be so old.
+const LATE: Duration = Duration::from_secs(6);
+const MANY_MOVES: u32 = 1_000;
+const QUIET_BEFORE: Duration = Duration::from_secs(20);
+/// What broke last is mended before a region is lost for good: else whoever would take over may lack too much.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+/// From when nothing new breaks on, until all must be well.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
+
+pub struct World {
+    pub layout: Layout,
+    config: Config,
+    ground: Ground,
+    controllers: Vec<Controller>,
+    agents: Vec<Agent>,
+    /// The database of each region, and what its agent does for it.
+    servers: Vec<Postgres>,
+    instances: Vec<Instance>,
+    places: Places,
+    client: Client,
+    readers: Readers,
+    faults: Vec<Planned>,
+    lasts: Moment,
+}
+
+/// Who writes wherever it may; where that was last.
+#[derive(Default)]
+struct Client {
+    target: usize,
+    written: u64,
+    /// What was not answered yet.
+    asked: Option<(u64, Moment)>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub trace_hash: u64,
+    pub events: u64,
+    pub faults: usize,
+    /// Entries of the log, and moves of a service.
+    pub entries: u64,
+    pub moves: usize,
+    /// Acknowledged to clients, and then lost within what may be.
+    pub writes: usize,
+    pub lost: usize,
+    pub violations: Vec<Violation>,
+}
+
+/// What of a run its seed does not say.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub lasts: Duration,
+    /// Instead of those that the seed gives.
+    pub faults: Option<Vec<Planned>>,
+    pub is_read: bool,
+    pub planted: Option<Bug>,
+}
+
+pub fn run(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
+    let mut world = World::new(seed, options);
+    let report = world.runs();
+    (report, world.faults, world.ground.trace.lines().to_vec())
+}
+
+impl World {
+    fn new(seed: u64, options: &Options) -> World {
+        let chance = Chance::new(seed);
+        let layout = Layout { regions: REGIONS.len() };
+        let profile = *chance.pick(&[Profile::Balanced, Profile::Fast]);
+        let timings = profile.timings();
+        let config = config(profile, &chance);
+        let wished = config.services.values().find_map(|service| service.database.as_ref());
+        let may_lose =
+            wished.filter(|wished| wished.mode.acks() == 0).map(|wished| wished.max_data_loss.time + LATE);
+        let far = match profile {
+            Profile::Fast => chance.between(Duration::from_millis(1), Duration::from_millis(18)),
+            _ => chance.between(Duration::from_millis(5), Duration::from_millis(60)),
+        };
+        let net = Net::new(layout.machines(), |from, to| match layout.region(from) == layout.region(to) {
+            true => (Duration::from_micros(200), Duration::from_micros(100)),
+            false => (far, far / 10),
+        });
+        // As NTP leaves them, or as far apart as is allowed.
+        let drift_most: u64 = *chance.pick(&[500, 4_900]);
+        let drift = || chance.below(2 * drift_most + 1) as i64 - drift_most as i64;
+        let hosts = (0..layout.machines()).map(|_| Host::new(drift())).collect();
+        let lasts = Moment(0) + options.lasts;
+        let faults = options.faults.clone().unwrap_or_else(|| faults(&chance, layout, options.lasts));
+        let members = layout.regions as u8;
+        let controller = |n: usize| {
+            let mut controller = Controller::new(n as u8, members, &format!("controller/{}", n + 1), timings);
+            controller.raft.votes_twice = options.planted == Some(Bug::VotesTwice);
+            controller
+        };
+        let agent = |n: usize| {
+            // Those of its own region first.
+            let controllers = (0..layout.regions).map(|next| layout.controller((n + next) % layout.regions));
+            let mut agent =
+                Agent::new(AgentId::new(REGIONS[n], 1), layout.agent(n), controllers.collect(), timings);
+            agent.watch.regions =
+                REGIONS.iter().enumerate().map(|(n, name)| ((*name).into(), layout.agent(n))).collect();
+            agent
+        };
+        let instance = |n: usize| {
+            let controllers = (0..layout.regions).map(|next| layout.controller((n + next) % layout.regions));
+            Instance::new("app".into(), AgentId::new(REGIONS[n], 1), layout.agent(n), controllers.collect())
+        };
+        let place = |n: usize| (REGIONS[n].into(), layout.agent(n));
+        World {
+            layout,
+            config,
+            servers: (0..layout.regions).map(|n| Postgres::new(layout.agent(n), REGIONS[n].into())).collect(),
+            instances: (0..layout.regions).map(instance).collect(),
+            places: (0..layout.regions).map(place).collect(),
+            client: Client::default(),
+            readers: Readers::default(),
+            controllers: (0..layout.regions).map(controller).collect(),
+            agents: (0..layout.regions).map(agent).collect(),
+            faults,
+            lasts,
+            ground: Ground {
+                queue: Queue::default(),
+                net,
+                hosts,
+                chance: Chance::new(seed ^ 0x5eed),
+                ledger: Ledger::default(),
+                history: History::new(may_lose),
+                trace: Trace::new(options.is_read),
+                planted: options.planted,
+            },
+        }
+    }
+
+    fn runs(&mut self) -> Report {
+        for (n, planned) in self.faults.iter().enumerate() {
+            self.ground.queue.put(planned.from, Event::Begins(n));
+            self.ground.queue.put(planned.until, Event::Ends(n));
+        }
+        self.controllers.iter_mut().for_each(|controller| controller.starts(&mut self.ground));
+        self.agents.iter_mut().for_each(|agent| agent.starts(&mut self.ground));
+        for machine in self.layout.regions..self.layout.machines() {
+            self.ground.queue.put(Moment(0) + FIRST_WRITE, Event::Writes(machine));
+        }
+        self.ground.queue.put(Moment(0) + QUIET_BEFORE, Event::Operates);
+        self.ground.queue.put(Moment(0) + QUIET_BEFORE, Event::Reads);
+        let mut is_configured = false;
+        while let Some(event) = self.ground.queue.take(self.lasts) {
+            self.happens(event);
+            if !is_configured {
+                is_configured = self.configures();
+            }
+            if !self.ground.ledger.violations().is_empty() {
+                break;
+            }
+        }
+        if self.ground.ledger.violations().is_empty() {
+            self.demands();
+        }
+        self.report()
+    }
+
+    fn report(&mut self) -> Report {
+        let (index, state) = self.ground.ledger.newest();
+        let (moves, head) = (state.moves.len(), state.journal.head());
+        head.to_string().bytes().for_each(|byte| self.ground.trace.mixes(u64::from(byte)));
+        Report {
+            trace_hash: self.ground.trace.hash(),
+            events: self.ground.trace.events(),
+            faults: self.faults.len(),
+            entries: index,
+            moves,
+            writes: self.ground.history.writes,
+            lost: self.ground.history.lost,
+            violations: self.ground.ledger.violations().to_vec(),
+        }
+    }
+
+    /// As an operator does it once, by whoever leads first.
+    fn configures(&mut self) -> bool {
+        let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground));
+        let Some(leader) = leader else { return false };
+        let config = Box::new(self.config.clone());
+        let set = Command::SetConfig { parent_generation: 0, config };
+        leader.submits(set, "operator/ann", &mut self.ground)
+    }
+
+    fn happens(&mut self, event: Event) {
+        let now = self.ground.queue.now();
+        match event {
+            Event::Comes { from, to, life, coming, message } => {
+                let is_for_agent = message.is_for_agent();
+                let is_lost = self.ground.is_down(to, is_for_agent)
+                    || self.ground.life(to, is_for_agent) != life
+                    || coming.is_some_and(|coming| !self.ground.net.comes(from, to, coming));
+                if is_lost {
+                    return;
+                }
+                if let Some(waiting) = self.waiting(to, is_for_agent) {
+                    return waiting.push(Event::Comes { from, to, life, coming: None, message });
+                }
+                self.ground.trace.happens(now, 1, to);
+                match to {
+                    _ if self.layout.is_controller(to) => {
+                        self.controllers[to].hears(from, message, &mut self.ground)
+                    }
+                    _ if self.layout.is_data(to) => self.data_machine_hears(from, to, message),
+                    _ => self.client_hears(message),
+                }
+            }
+            Event::Rings { machine, life, timer } => {
+                let is_of_agent = timer.is_of_agent();
+                if self.ground.is_down(machine, is_of_agent) || self.ground.life(machine, is_of_agent) != life
+                {
+                    return;
+                }
+                if let Some(waiting) = self.waiting(machine, is_of_agent) {
+                    return waiting.push(Event::Rings { machine, life, timer });
+                }
+                self.ground.trace.happens(now, 2, machine);
+                let n = self.layout.region(machine);
+                let World { ground, agents, instances, servers, controllers, places, .. } = self;
+                match timer {
+                    Timer::Controller(timer) => controllers[machine].rings(timer, ground),
+                    Timer::Agent(timer) => agents[n].rings(timer, ground),
+                    Timer::Instance(timer) => instances[n].rings(timer, servers, places, ground),
+                    Timer::Guard(timer) => instances[n].guard_rings(&timer, &mut servers[n], ground),
+                    Timer::Postgres(timer) => {
+                        servers[n].rings(timer, ground);
+                        instances[n].notices(&mut servers[n], ground);
+                    }
+                }
+            }
+            Event::Begins(n) => self.begins(n),
+            Event::Ends(n) => self.ends(n),
+            Event::Writes(machine) => self.writes(machine),
+            Event::Operates => self.operates(),
+            Event::Reads => {
+                let (client, controllers) = (self.layout.client(), self.layout.regions);
+                let pause = self.readers.operates(client, controllers, &mut self.ground);
+                self.ground.queue.put(now + pause, Event::Reads);
+            }
+        }
+    }
+
+    /// Where what happens to this machine, or to the agent on it, waits while it is paused.
+    fn waiting(&mut self, machine: Machine, of_agent: bool) -> Option<&mut Vec<Event>> {
+        let host = &mut self.ground.hosts[machine];
+        match host {
+            _ if host.pauses > 0 => Some(&mut host.waiting),
+            _ if of_agent && host.freezes > 0 => Some(&mut host.frozen),
+            _ => None,
+        }
+    }
+
+    fn data_machine_hears(&mut self, from: Machine, machine: Machine, message: Message) {
+        let n = self.layout.region(machine);
+        let World { ground, agents, instances, servers, .. } = self;
+        let (agent, instance) = (&mut agents[n], &mut instances[n]);
+        match message {
+            Message::Postgres(message) => {
+                servers[n].hears(from, *message, ground);
+                instance.notices(&mut servers[n], ground);
+            }
+            Message::Called { call, answer } => instance.is_answered(call, &answer, ground),
+            Message::Promise { call, request } => {
+                let is_given = instance.promises(&request, agent.goal.databases.first(), ground);
+                ground.send(machine, from, Message::Promised { call, is_given });
+            }
+            Message::Promised { call, is_given } => instance.is_promised(from, call, is_given, ground),
+            message => {
+                let before = Rc::clone(&agent.goal);
+                agent.hears(message, ground);
+                if agent.is_live && !Rc::ptr_eq(&before, &agent.goal) {
+                    instance.is_told(agent.goal.databases.first(), ground);
+                }
+            }
+        }
+    }
+
+    // Clients.
+
+    /// One on each data machine writes to the server there; one far away to whichever lets it.
+    fn writes(&mut self, machine: Machine) {
+        let now = self.ground.queue.now();
+        let chance = &self.ground.chance;
+        let next = chance.between(Duration::from_millis(150), Duration::from_millis(600));
+        self.ground.queue.put(now + next, Event::Writes(machine));
+        let host = &self.ground.hosts[machine];
+        if !host.is_up() || host.pauses > 0 {
+            return;
+        }
+        let mut target = machine;
+        if machine == self.layout.client() {
+            if self.client.asked.is_some_and(|(_, at)| now.since(at) > CLIENT_WAITS) {
+                self.client.target = (self.client.target + 1) % self.layout.regions;
+                self.client.asked = None;
+            }
+            target = self.layout.agent(self.client.target);
+        }
+        self.client.written += 1;
+        let id = self.client.written;
+        if machine == self.layout.client() && self.client.asked.is_none() {
+            self.client.asked = Some((id, now));
+        }
+        self.ground.send(machine, target, Message::Postgres(Box::new(postgres::Message::Write { id })));
+    }
+
+    fn client_hears(&mut self, message: Message) {
+        let message = match message {
+            Message::Called { call, answer } => return self.readers.is_answered(call, &answer, &self.ground),
+            Message::Postgres(message) => message,
+            _ => return,
+        };
+        match *message {
+            postgres::Message::Written { .. } => self.client.asked = None,
+            postgres::Message::Denied { .. } => {
+                self.client.target = (self.client.target + 1) % self.layout.regions;
+                self.client.asked = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// An operator moves the service now and then.
+    fn operates(&mut self) {
+        let now = self.ground.queue.now();
+        let next = self.ground.chance.between(Duration::from_secs(20), Duration::from_secs(200));
+        self.ground.queue.put(now + next, Event::Operates);
+        if now + RECOVERS_WITHIN + SETTLES_WITHIN > self.lasts {
+            return;
+        }
+        let to = self.ground.chance.pick(&REGIONS);
+        let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground));
+        if let Some(leader) = leader {
+            leader.switches_over(&"app".into(), &(*to).into(), &mut self.ground);
+        }
+    }
+
+    // Faults.
+
+    fn begins(&mut self, n: usize) {
+        let now = self.ground.queue.now();
+        let fault = self.faults[n].fault.clone();
+        self.ground.trace.happens(now, 3, n);
+        self.ground.trace.line(now, || format!("{n}: {}", Shown(&fault, self.layout)));
+        fault::begins(&fault, &mut self.ground);
+        match fault {
+            Fault::Crash(machine) => self.crashes(machine),
+            Fault::Pause(machine) => self.ground.hosts[machine].pauses += 1,
+            Fault::Freeze(machine) => self.ground.hosts[machine].freezes += 1,
+            Fault::CrashAgent(machine) => self.agent_crashes(machine),
+            Fault::CrashServer(machine) => {
+                let n = self.layout.region(machine);
+                if !matches!(self.servers[n].process, postgres::Process::None) {
+                    self.instances[n].is_gone(false, &mut self.servers[n], &mut self.ground);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ends(&mut self, n: usize) {
+        let now = self.ground.queue.now();
+        let fault = self.faults[n].fault.clone();
+        self.ground.trace.happens(now, 4, n);
+        self.ground.trace.line(now, || format!("{n} ends: {}", Shown(&fault, self.layout)));
+        fault::ends(&fault, &mut self.ground);
+        match fault {
+            Fault::Crash(machine) => self.restarts(machine),
+            Fault::Pause(machine) => self.resumes(machine),
+            Fault::Freeze(machine) => {
+                let now = self.ground.queue.now();
+                let host = &mut self.ground.hosts[machine];
+                host.freezes -= 1;
+                if host.freezes == 0 {
+                    std::mem::take(&mut host.frozen)
+                        .into_iter()
+                        .for_each(|event| self.ground.queue.put(now, event));
+                }
+            }
+            Fault::CrashAgent(machine) => {
+                self.ground.hosts[machine].agent_crashes -= 1;
+                self.agent_starts(machine);
+            }
+            _ => {}
+        }
+    }
+
+    fn crashes(&mut self, machine: Machine) {
+        let now = self.ground.queue.now();
+        let host = &mut self.ground.hosts[machine];
+        host.crashes += 1;
+        if host.crashes > 1 {
+            return;
+        }
+        host.life += 1;
+        host.waiting.clear();
+        host.frozen.clear();
+        host.clock.boots(now);
+        let n = self.layout.region(machine);
+        if self.layout.is_controller(machine) {
+            return self.controllers[n].crashes(&self.ground);
+        }
+        self.servers[n].is_lost(&mut self.ground);
+        self.agents[n].crashes();
+        self.instances[n].restarts(true, &self.ground);
+    }
+
+    fn restarts(&mut self, machine: Machine) {
+        let now = self.ground.queue.now();
+        let host = &mut self.ground.hosts[machine];
+        host.crashes -= 1;
+        if host.crashes > 0 {
+            return;
+        }
+        // What was sent to it while it was down has come to nobody.
+        host.life += 1;
+        host.clock.boots(now);
+        match self.layout.is_controller(machine) {
+            true => self.controllers[machine].starts(&mut self.ground),
+            false => self.agent_starts(machine),
+        }
+    }
+
+    fn agent_crashes(&mut self, machine: Machine) {
+        let host = &mut self.ground.hosts[machine];
+        host.agent_crashes += 1;
+        host.agent_life += 1;
+        host.frozen.clear();
+        let n = self.layout.region(machine);
+        self.agents[n].crashes();
+        self.instances[n].restarts(false, &self.ground);
+    }
+
+    /// Unless something keeps it down yet.
+    fn agent_starts(&mut self, machine: Machine) {
+        let host = &mut self.ground.hosts[machine];
+        if host.crashes > 0 || host.agent_crashes > 0 {
+            return;
+        }
+        host.agent_life += 1;
+        let n = self.layout.region(machine);
+        self.instances[n].restarts(false, &self.ground);
+        self.agents[n].starts(&mut self.ground);
+    }
+
+    fn resumes(&mut self, machine: Machine) {
+        let now = self.ground.queue.now();
+        let host = &mut self.ground.hosts[machine];
+        host.pauses -= 1;
+        if host.pauses > 0 {
+            return;
+        }
+        let waiting = std::mem::take(&mut host.waiting);
+        if self.layout.is_data(machine) {
+            // Its guard is the first that runs.
+            let n = self.layout.region(machine);
+            self.instances[n].guard_wakes(&mut self.servers[n], &mut self.ground);
+        }
+        waiting.into_iter().for_each(|event| self.ground.queue.put(now, event));
+    }
+
+    /// L1 and L3: nothing new has broken for long enough.
+    fn demands(&mut self) {
+        let now = self.ground.queue.now();
+        let (_, newest) = self.ground.ledger.newest();
+        let newest = Rc::clone(newest);
+        let is_up = |machine: Machine| self.ground.hosts[machine].is_up();
+        let mut wanting = Vec::new();
+        if !self.controllers.iter().any(|controller| controller.leads(&self.ground)) {
+            wanting.push(("L1", "no controller leads".to_owned()));
+        }
+        let is_live = |n: usize| is_up(self.layout.agent(n));
+        // Where moves are bounded, the last may have been refused.
+        let may_move = self.config.strategy.moves.per_service >= MANY_MOVES;
+        for (service, placement) in &newest.services {
+            let n = REGIONS.iter().position(|name| placement.primary.as_str() == *name);
+            if may_move && !n.is_some_and(is_live) {
+                wanting.push(("L1", format!("{service} is in {}, which is lost", placement.primary)));
+            }
+        }
+        let silent = self.ground.history.last.map_or(now.since(Moment(0)), |last| now.since(last));
+        if may_move && silent > SERVED_WITHIN {
+            let leader = self.controllers.iter().find(|controller| controller.leads(&self.ground));
+            let why = leader.and_then(|leader| leader.explains(&"app".into(), &self.ground));
+            let detail =
+                format!("nothing was written for {} s: {}", silent.as_secs(), why.unwrap_or_default());
+            wanting.push(("L1", detail));
+        }
+        for (n, agent) in self.agents.iter().enumerate().filter(|(n, _)| is_live(*n)) {
+            let session = newest.sessions.get(&agent.id);
+            if !session.is_some_and(|session| session.live) {
+                wanting.push(("L3", format!("agent {n} has no session")));
+            }
+            if agent.goal.differs(&goal::of_agent(&newest, &agent.id)) {
+                wanting.push(("L3", format!("agent {n} does not know what it should do")));
+            }
+        }
+        if let Err(why) = std::mem::take(&mut self.readers).judge() {
+            wanting.push(("S7", why));
+        }
+        for (invariant, detail) in wanting {
+            self.ground.ledger.finds(now, invariant, detail);
+        }
+    }
+}
+
+fn faults(chance: &Chance, layout: Layout, lasts: Duration) -> Vec<Planned> {
+    let (begin, end) = (Moment(0) + QUIET_BEFORE, Moment(0) + lasts);
+    let lost_at = Moment(0) + lasts.saturating_sub(RECOVERS_WITHIN);
+    let calm = Moment(0) + lasts.saturating_sub(RECOVERS_WITHIN + SETTLES_WITHIN);
+    let mut planned = fault::schedule(chance, layout, begin, calm);
+    // A random core is well in the end, the rest may be broken for good.
+    if chance.permille(500) {
+        let region = chance.below(layout.regions as u64) as usize;
+        planned.extend(fault::lost(layout, region, lost_at, end + Duration::from_secs(1)));
+    }
+    planned
+}
+
+fn config(profile: Profile, chance: &Chance) -> Config {
+    let timings = profile.timings();
+    let mut config = testing::config(&REGIONS);
+    config.strategy.profile = profile;
+    config.strategy.detection_timeout = timings.detection_timeout;
+    config.strategy.session_timeout = timings.session_timeout;
+    config.strategy.min_stay = timings.min_stay;
+    config.strategy.hold_down = timings.hold_down;
+    for check in &mut config.checks {
+        check.interval = timings.probe_interval;
+        check.timeout = timings.probe_timeout;
+        check.healthy_threshold = timings.healthy_threshold;
+        check.unhealthy_threshold = timings.unhealthy_threshold;
+    }
+    let mode = *chance.pick(&[Mode::Async, Mode::Sync { acks: 1 }, Mode::SyncStrict { acks: 1 }]);
+    testing::with_database(&mut config, "app", mode);
+    for service in config.services.values_mut() {
+        if let Some(database) = &mut service.database {
+            database.lease = profile.lease();
+            database.failsafe = chance.permille(300);
+        }
+    }
+    // Mostly so many that the last ones are not refused.
+    if chance.permille(800) {
+        (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
+    }
+    config
+}
