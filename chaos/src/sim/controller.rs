@@ -416,6 +416,10 @@ impl Controller {
         }
         let now = term.now(uptime);
         let decision = decide(&self.state, &term.heard.view(), now);
+        if let Some(refused) = decision.refused.first() {
+            let detail = format!("the rules want what the state refuses: {refused}");
+            ground.ledger.finds(ground.queue.now(), "L1", detail);
+        }
         if decision.commands.is_empty() {
             let wait = decision.wake_at.map_or(LOOK_AT_LEAST_EVERY, |due| due.since(now));
             return self.looks_in(wait.clamp(LOOK_AT_MOST_EVERY, LOOK_AT_LEAST_EVERY), ground);

@@ -186,6 +186,9 @@ impl Instance {
         if let Some(release) = &released {
             self.tells_release(release.clone(), ground);
         }
+        if goal.history_is_whole {
+            branch::learn(&mut self.disk.marks, goal.epoch, &goal.history);
+        }
         let armed = self.guard.deadline.armed();
         let is_armed = armed.is_some_and(|lease| lease.epoch == goal.epoch.0);
         let failsafe = goal.wished.failsafe.then_some(goal.wished.lease.ttl);

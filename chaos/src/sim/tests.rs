@@ -35,6 +35,13 @@ fn what_must_hold_does_while_things_break() {
     assert!(reports.iter().map(|report| report.moves).sum::<usize>() > 8, "hardly anything moved");
 }
 
+/// A seed that found something which was mended since. What it draws may change with the simulator; what it found has
+/// tests of its own beside the rules.
+#[test]
+fn a_replica_that_missed_an_epoch_is_no_stranger() {
+    assert_eq!(run(393, &options(10)).0.violations, []);
+}
+
 #[test]
 fn a_vote_given_twice_is_found() {
     let options = Options { planted: Some(Bug::VotesTwice), ..options(6) };

@@ -207,7 +207,7 @@ pub(super) fn reinit(
 }
 
 /// S1, S4: nobody is granted what another may still hold.
-pub(super) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Result<(), Refusal> {
+pub(crate) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Result<(), Refusal> {
     let service = &plan.service;
     let not_allowed = |detail: String| Err(Refusal::NotAllowed { detail });
     let Some((wished, held)) = state.database(service) else {

@@ -16,6 +16,8 @@ mod tests;
 mod verdict;
 mod zone;
 
+pub(crate) use database::check_grant;
+
 use crate::command::{Command, Outcome, Refusal, Stamped};
 use crate::database::Proof;
 use crate::event::Event;

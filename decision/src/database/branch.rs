@@ -54,6 +54,18 @@ pub fn mark(marks: &mut Vec<Mark>, epoch: Epoch, timeline: u32) {
     marks.drain(..marks.len().saturating_sub(MOST));
 }
 
+/// What came since an epoch came from its primary, and so is what that primary's history tells, once it has told:
+/// of one that begins no timeline of its own, somebody before it may have begun the newest. `history`: whole, at `epoch`.
+pub fn learn(marks: &mut Vec<Mark>, epoch: Epoch, history: &[Branch]) {
+    let Some(Mark { above, .. }) = marks.pop_if(|last| last.epoch == epoch) else { return };
+    let told = history.iter().filter(|branch| branch.timeline > above);
+    for branch in told.filter(|branch| branch.epoch < epoch) {
+        mark(marks, branch.epoch, branch.timeline - 1);
+    }
+    let before = history.iter().filter(|branch| branch.epoch < epoch).map(|branch| branch.timeline).max();
+    mark(marks, epoch, before.map_or(above, |timeline| timeline.max(above)));
+}
+
 /// Of a copy of this epoch's primary.
 pub fn of_copy(history: &[Branch], epoch: Epoch) -> Vec<Mark> {
     let mut marks = Vec::new();
@@ -137,6 +149,41 @@ mod tests {
         // It went on with the first, or took another number: PostgreSQL sees that.
         assert_eq!(kinship(Some(branch(2, 2)), &history, true), Kinship::Kin);
         assert_eq!(kinship(Some(branch(1, 1)), &[], false), Kinship::Unknown);
+    }
+
+    #[test]
+    fn what_came_from_a_primary_is_of_whoever_began_it() {
+        // It missed epoch 2, whose primary began timeline 2, and follows the same server at epoch 3.
+        let history = [branch(1, 1), branch(2, 2)];
+        let mut marks = of_copy(&history[..1], Epoch(1));
+        mark(&mut marks, Epoch(3), 1);
+        assert_eq!(newest(&marks, 2), Some(branch(2, 3)), "as far as it knows");
+        learn(&mut marks, Epoch(3), &history);
+        assert_eq!(newest(&marks, 2), Some(branch(2, 2)));
+        assert_eq!(newest(&marks, 1), Some(branch(1, 1)));
+        assert_eq!(newest(&marks, 3), Some(branch(3, 3)), "what comes yet");
+        let learned = marks.clone();
+        learn(&mut marks, Epoch(3), &history);
+        assert_eq!(marks, learned, "once is enough");
+        learn(&mut marks, Epoch(4), &history);
+        assert_eq!(marks, learned, "of an epoch that it was not marked for, nothing is known");
+        // Its primary has begun another since.
+        let mut marks = of_copy(&history[..1], Epoch(1));
+        mark(&mut marks, Epoch(3), 1);
+        learn(&mut marks, Epoch(3), &[branch(1, 1), branch(2, 2), branch(3, 3)]);
+        assert_eq!((newest(&marks, 2), newest(&marks, 3)), (Some(branch(2, 2)), Some(branch(3, 3))));
+    }
+
+    #[test]
+    fn what_was_there_before_stays_whosever_it_is() {
+        // It began a second timeline at epoch 2, which was lost; another of that number counts.
+        let mut marks = of_copy(&[branch(1, 1)], Epoch(1));
+        mark(&mut marks, Epoch(2), 1);
+        mark(&mut marks, Epoch(4), 2);
+        let history = [branch(1, 1), branch(2, 3)];
+        learn(&mut marks, Epoch(4), &history);
+        assert_eq!(newest(&marks, 2), Some(branch(2, 2)));
+        assert_eq!(kinship(newest(&marks, 2), &history, true), Kinship::Stranger);
     }
 
     #[test]

@@ -499,6 +499,11 @@ pub(super) fn unfit_heir(state: &State, service: &ServiceName, region: &RegionNa
     if let Some(problem) = &report.problem {
         return Some(format!("its database: {problem}"));
     }
+    if let Some(Branch { timeline, epoch }) = held.stranger(region) {
+        return Some(format!(
+            "its database holds a timeline {timeline} that epoch {epoch} began, and another of that number counts: `failover reinit`"
+        ));
+    }
     match report.role {
         InstanceRole::Replica { streaming: true } => None,
         InstanceRole::Replica { streaming: false } => {

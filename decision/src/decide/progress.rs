@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::{Round, database};
+use crate::apply::check_grant;
 use crate::command::Command;
 use crate::config::Config;
 use crate::database::{InstanceRole, Ownership, Proof};
@@ -14,6 +15,8 @@ use crate::verdict::Verdict;
 
 /// For the target of a planned move to say that it follows closely, or of a failover where it stands.
 const HEIR_WITHIN: Duration = Duration::from_secs(10);
+/// What it tells of itself may be on its way.
+const GRANTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Takes every open plan as far as it can go now.
 pub(super) fn advance(round: &mut Round, state: &State, now: Time) -> Vec<Command> {
@@ -237,10 +240,12 @@ impl Run<'_> {
             .iter()
             .any(|step| matches!(step.action, Action::Fence { lossless: true, .. }));
         let Some((_, held)) = self.state.database(&plan.service) else { return };
-        if is_planned || held.holder() == Some(region) || held.settled(region).is_some() {
-            self.start(step, 1);
-        } else {
-            self.not_in_time(step, HEIR_WITHIN, format!("{region} did not tell its position"));
+        let is_known = is_planned || held.holder() == Some(region) || held.settled(region).is_some();
+        match check_grant(self.state, plan, region) {
+            // Whoever may not be granted it must not keep it from the others.
+            Err(refusal) => self.not_in_time(step, GRANTED_WITHIN, refusal.to_string()),
+            Ok(()) if is_known => self.start(step, 1),
+            Ok(()) => self.not_in_time(step, HEIR_WITHIN, format!("{region} did not tell its position")),
         }
     }
 

@@ -61,6 +61,11 @@ impl Branches {
             _ => postgres.newest_timeline().await.map_err(|error| error.to_string())?,
         };
         self.newest = Some((sight, timeline));
+        if goal.history_is_whole {
+            let mut marks = self.marks().await?.clone();
+            branch::learn(&mut marks, goal.epoch, &goal.history);
+            self.write(marks).await?;
+        }
         let marks = self.marks().await?;
         let own = timeline.and_then(|timeline| branch::newest(marks, timeline));
         Ok((own, branch::kinship(own, &goal.history, goal.history_is_whole)))

@@ -2,7 +2,9 @@
 
 use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode, Profile};
+use crate::database::branch::Branch;
 use crate::database::{InstanceReport, InstanceRole, Proof, lease};
+use crate::decide::database::unfit_heir;
 use crate::decide::{decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
@@ -43,6 +45,50 @@ fn the_first_primary_is_made_where_the_service_is_and_the_others_follow() {
     }
     assert_eq!(world.state.databases[&"app".into()].system.as_deref(), Some("7"));
     assert_eq!(world.conclusion("app"), "the primary is healthy");
+}
+
+/// As `region` tells it now, but for what `change` does.
+fn tell(world: &mut World, region: &str, change: impl FnOnce(&mut InstanceReport)) {
+    let mut report = world.state.databases[&"app".into()].instances[&region.into()].clone();
+    change(&mut report);
+    world.must(Command::ReportInstance { agent: AgentId::new(region, 1), service: "app".into(), report });
+}
+
+#[test]
+fn an_heir_of_another_history_is_not_chosen_and_one_that_turns_out_so_gives_way() {
+    let mut world = world(Mode::Async);
+    let (app, eu) = ("app".into(), "eu".into());
+    let plan = switchover(&world.state, world.now, &app, Some(&eu), "test".into()).unwrap();
+    let held = world.state.databases[&app].clone();
+    let position = held.instances[&"us".into()].position;
+    let stranger = held.history.last().map(|last| Branch { epoch: Epoch(last.epoch.0 + 70), ..*last });
+    assert!(stranger.is_some());
+    // It was fenced for an heir that then says whose log it holds.
+    world.must(Command::OpenPlan { plan: plan.clone(), explanation: None });
+    tell(&mut world, "eu", |report| report.heir = Some(held.epoch));
+    world.must(Command::StartStep { plan: plan.id, step: plan.steps[0].id, attempt: 1 });
+    world.must(Command::ReleaseLease {
+        agent: AgentId::new("us", 1),
+        service: app.clone(),
+        epoch: held.epoch,
+        clean: position,
+        last_known: None,
+        unwritten: false,
+        why: "it was shut down in order".into(),
+    });
+    tell(&mut world, "us", |report| {
+        (report.role, report.settled) = (InstanceRole::Stopped { clean: true }, Some(held.epoch));
+    });
+    tell(&mut world, "eu", |report| (report.branch, report.settled) = (stranger, Some(held.epoch)));
+    world.settle();
+    assert_eq!(world.last_plan().status, PlanStatus::Running, "what it says may be on its way");
+    world.now = world.now + secs(2);
+    world.settle();
+    let status = world.state.plans[&plan.id].status.clone();
+    assert!(matches!(&status, PlanStatus::Stopped(why) if why.contains("began")), "{status:?}");
+    assert_eq!(holder(&world), Some("us"), "who ended in order goes on");
+    let why = unfit_heir(&world.state, &app, &eu).unwrap();
+    assert!(why.contains("another of that number counts"), "{why}");
 }
 
 #[test]
