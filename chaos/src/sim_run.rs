@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use chaos::sim::fault::Shown;
-use chaos::sim::{Bug, Layout, Options, Planned, Report, run, shrink};
+use chaos::sim::{Bug, Layout, Options, Planned, Report, Shown, run, shrink};
 use serde::Serialize;
 
 #[derive(clap::Args)]

@@ -1,5 +1,6 @@
 //! From single probes to a condition: a run of equal results as long as its threshold changes it.
 
+use crate::config::Check;
 use crate::evidence::Condition;
 
 /// How long a run must be.
@@ -7,6 +8,16 @@ use crate::evidence::Condition;
 pub struct Thresholds {
     pub healthy: u32,
     pub unhealthy: u32,
+}
+
+impl Thresholds {
+    /// `patience`: by how much a vantage that is not well itself counts failures more slowly.
+    pub fn of(check: &Check, patience: u32) -> Thresholds {
+        Thresholds {
+            healthy: check.healthy_threshold,
+            unhealthy: check.unhealthy_threshold.saturating_mul(patience),
+        }
+    }
 }
 
 /// What the probes of one check have come to, on a clock whose moments are `T`.

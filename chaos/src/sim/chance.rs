@@ -38,11 +38,4 @@ impl Chance {
     pub fn pick<'a, T>(&self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len() as u64) as usize]
     }
-
-    /// Each order is as likely.
-    pub fn shuffle<T>(&self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last as u64 + 1) as usize);
-        }
-    }
 }

@@ -46,11 +46,6 @@ impl Clock {
         now + Duration::from_nanos((own - drifted + 2) as u64)
     }
 
-    /// In true time, when this clock shows `at`; at once if it does already.
-    pub fn when(&self, now: Moment, at: Uptime) -> Moment {
-        self.after(now, at.since(self.uptime(now)))
-    }
-
     fn own(&self, true_ns: u64) -> u64 {
         let drifted = (true_ns as i64 * self.drift_ppm).div_euclid(1_000_000);
         true_ns.saturating_add_signed(drifted)
@@ -69,7 +64,7 @@ mod tests {
             for ns in [1, 999, 1_000_000, 7_654_321_987] {
                 let now = Moment(1_000_000_007);
                 let at = clock.uptime(now) + Duration::from_nanos(ns);
-                let woken = clock.when(now, at);
+                let woken = clock.after(now, Duration::from_nanos(ns));
                 assert!(clock.uptime(woken) >= at, "{drift_ppm} {ns}");
                 let late = clock.uptime(woken).since(at);
                 assert!(late <= Duration::from_nanos(5), "{drift_ppm} {ns}: {late:?}");

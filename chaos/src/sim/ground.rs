@@ -117,6 +117,12 @@ impl Ground {
         self.hosts[machine].clock.uptime(self.now())
     }
 
+    /// What waited happens now, in its order.
+    pub fn goes_on(&mut self, waiting: Vec<Event>) {
+        let now = self.now();
+        waiting.into_iter().for_each(|event| self.queue.put(now, event));
+    }
+
     pub fn send(&mut self, from: Machine, to: Machine, message: Message) {
         let now = self.now();
         if let Some(coming) = self.net.send(from, to, now, &self.chance) {

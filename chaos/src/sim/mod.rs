@@ -11,7 +11,7 @@ mod agent;
 mod chance;
 mod clock;
 mod controller;
-pub mod fault;
+mod fault;
 mod ground;
 mod history;
 mod instance;
@@ -34,7 +34,7 @@ mod wal;
 mod watch;
 mod world;
 
-pub use fault::{Layout, Planned};
+pub use fault::{Layout, Planned, Shown};
 pub use ledger::Violation;
 pub use planted::Bug;
 pub use queue::Moment;

@@ -44,17 +44,9 @@ pub enum Message {
     Closed {
         session: u64,
     },
-    Write {
-        id: u64,
-    },
-    Written {
-        id: u64,
-        record: Record,
-        epoch: Epoch,
-    },
-    Denied {
-        id: u64,
-    },
+    Write,
+    Written,
+    Denied,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +101,6 @@ pub struct Primary {
 struct Commit {
     end: u64,
     client: Machine,
-    id: u64,
 }
 
 #[derive(Debug)]
@@ -380,8 +371,8 @@ impl Postgres {
             Message::Wal { session, log, end } => self.is_sent(from, session, log, end, ground),
             Message::Flushed { session, end } => self.is_acknowledged(from, session, end, ground),
             Message::Closed { session } => self.is_closed(from, session, ground),
-            Message::Write { id } => self.writes(from, id, ground),
-            Message::Written { .. } | Message::Denied { .. } => {}
+            Message::Write => self.writes(from, ground),
+            Message::Written | Message::Denied => {}
         }
     }
 
@@ -486,17 +477,17 @@ impl Postgres {
         }
     }
 
-    fn writes(&mut self, client: Machine, id: u64, ground: &mut Ground) {
+    fn writes(&mut self, client: Machine, ground: &mut Ground) {
         let bytes = 64 + ground.chance.below(4_000);
         let Process::Primary(primary) = &mut self.process else {
-            return self.send(client, Message::Denied { id }, ground);
+            return self.send(client, Message::Denied, ground);
         };
         if primary.is_ending {
-            return self.send(client, Message::Denied { id }, ground);
+            return self.send(client, Message::Denied, ground);
         }
         primary.written += bytes;
         let end = primary.written;
-        primary.commits.push_back(Commit { end, client, id });
+        primary.commits.push_back(Commit { end, client });
         self.flushes(ground);
     }
 
@@ -555,10 +546,10 @@ impl Postgres {
         while let Some(commit) = primary.commits.pop_front_if(|commit| commit.end <= safe) {
             done.push(commit);
         }
-        for Commit { end, client, id } in done {
+        for Commit { end, client } in done {
             let record = Record { branch: newest.branch, end };
             ground.history.acknowledges(ground.queue.now(), self.machine, record, epoch, &mut ground.ledger);
-            self.send(client, Message::Written { id, record, epoch }, ground);
+            self.send(client, Message::Written, ground);
         }
     }
 

@@ -143,9 +143,7 @@ impl Agent {
             return;
         }
         *taken = began;
-        let patience = self.health.threshold_multiplier();
-        let thresholds =
-            Thresholds { healthy: check.healthy_threshold, unhealthy: check.unhealthy_threshold * patience };
+        let thresholds = Thresholds::of(check, self.health.threshold_multiplier());
         if standing.take(passed, began, thresholds) {
             self.watch.book.set(&check.id, standing.condition(), standing.since());
             self.speaks(ground);

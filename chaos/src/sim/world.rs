@@ -60,9 +60,8 @@ pub struct World {
 #[derive(Default)]
 struct Client {
     target: usize,
-    written: u64,
-    /// What was not answered yet.
-    asked: Option<(u64, Moment)>,
+    /// Since when it waits for an answer.
+    asked: Option<Moment>,
 }
 
 /// What a run came to.
@@ -325,18 +324,16 @@ impl World {
         }
         let mut target = machine;
         if machine == self.layout.client() {
-            if self.client.asked.is_some_and(|(_, at)| now.since(at) > CLIENT_WAITS) {
+            if self.client.asked.is_some_and(|asked| now.since(asked) > CLIENT_WAITS) {
                 self.client.target = (self.client.target + 1) % self.layout.regions;
                 self.client.asked = None;
             }
             target = self.layout.agent(self.client.target);
         }
-        self.client.written += 1;
-        let id = self.client.written;
-        if machine == self.layout.client() && self.client.asked.is_none() {
-            self.client.asked = Some((id, now));
+        if machine == self.layout.client() {
+            self.client.asked.get_or_insert(now);
         }
-        self.ground.send(machine, target, Message::Postgres(Box::new(postgres::Message::Write { id })));
+        self.ground.send(machine, target, Message::Postgres(Box::new(postgres::Message::Write)));
     }
 
     fn client_hears(&mut self, message: Message) {
@@ -346,8 +343,8 @@ impl World {
             _ => return,
         };
         match *message {
-            postgres::Message::Written { .. } => self.client.asked = None,
-            postgres::Message::Denied { .. } => {
+            postgres::Message::Written => self.client.asked = None,
+            postgres::Message::Denied => {
                 self.client.target = (self.client.target + 1) % self.layout.regions;
                 self.client.asked = None;
             }
@@ -403,13 +400,11 @@ impl World {
             Fault::Crash(machine) => self.restarts(machine),
             Fault::Pause(machine) => self.resumes(machine),
             Fault::Freeze(machine) => {
-                let now = self.ground.queue.now();
                 let host = &mut self.ground.hosts[machine];
                 host.freezes -= 1;
                 if host.freezes == 0 {
-                    std::mem::take(&mut host.frozen)
-                        .into_iter()
-                        .for_each(|event| self.ground.queue.put(now, event));
+                    let frozen = std::mem::take(&mut host.frozen);
+                    self.ground.goes_on(frozen);
                 }
             }
             Fault::CrashAgent(machine) => {
@@ -479,7 +474,6 @@ impl World {
     }
 
     fn resumes(&mut self, machine: Machine) {
-        let now = self.ground.queue.now();
         let host = &mut self.ground.hosts[machine];
         host.pauses -= 1;
         if host.pauses > 0 {
@@ -491,7 +485,7 @@ impl World {
             let n = self.layout.region(machine);
             self.instances[n].guard_wakes(&mut self.servers[n], &mut self.ground);
         }
-        waiting.into_iter().for_each(|event| self.ground.queue.put(now, event));
+        self.ground.goes_on(waiting);
     }
 
     /// L1 and L3: nothing new has broken for long enough.

@@ -108,11 +108,7 @@ impl Watched {
     }
 
     pub(super) fn take(&mut self, passed: bool, began: Instant, threshold_multiplier: u32) -> bool {
-        let thresholds = Thresholds {
-            healthy: self.check.healthy_threshold,
-            unhealthy: self.check.unhealthy_threshold.saturating_mul(threshold_multiplier),
-        };
-        self.standing.take(passed, began, thresholds)
+        self.standing.take(passed, began, Thresholds::of(&self.check, threshold_multiplier))
     }
 
     fn timeout(&self, multiplier: u32) -> Duration {
