@@ -95,6 +95,7 @@ mod tests {
             guard: None,
             alone: None,
             problem: None,
+            sequence: Default::default(),
         };
         for region in ["us", "eu", "ap"] {
             let agent = AgentId::new(region, 1);

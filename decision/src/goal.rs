@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Check, Database, Probe};
 use crate::database::branch::Branch;
-use crate::database::{Ownership, Position};
+use crate::database::{Owner, Ownership, Position};
 use crate::dns::Zone;
 use crate::name::{AgentId, CheckId, RegionName, ServiceName};
 use crate::plan::{Action, Epoch, Executor, PlanId, PlanStatus, Step, StepId, StepStatus};
@@ -88,7 +88,12 @@ pub enum DatabaseRole {
         to: Option<RegionName>,
     },
     /// Nobody may write: come to rest and say where it stands.
-    Rest,
+    Rest {
+        /// It held the lease last, and has all that it acknowledged, wherever it stands: nothing need be started to
+        /// find that out.
+        #[serde(default)]
+        wrote_last: bool,
+    },
 }
 
 /// A step that this agent is to carry out.
@@ -170,7 +175,12 @@ fn peers(state: &State, wished: &Database, own: &RegionName) -> BTreeMap<AgentId
 }
 
 fn role(state: &State, service: &ServiceName, held: &Ownership, region: &RegionName) -> DatabaseRole {
-    let Some(holder) = held.holder() else { return DatabaseRole::Rest };
+    let holder = match &held.owner {
+        Owner::Held(holder) => holder,
+        Owner::Vacant(vacancy) => {
+            return DatabaseRole::Rest { wrote_last: vacancy.last.as_ref() == Some(region) };
+        }
+    };
     if holder != region {
         let heir = is_heir(state, service, region);
         return DatabaseRole::Replica { of: holder.clone(), heir };

@@ -8,6 +8,7 @@ use crate::database::Position;
 use crate::decide::{LeaseView, Renewal};
 use crate::name::{AgentId, ServiceName};
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 use crate::time::Time;
 
 #[derive(Clone, Debug)]
@@ -66,6 +67,9 @@ impl Heard {
     /// S4: before the ends of leases are proposed, nobody can renew these any more. False, and none is
     /// sealed, when one was renewed since the rules looked: then they must look again.
     pub fn seal(&mut self, commands: &[Command]) -> bool {
+        if planted::has(Bug::SealIgnored) {
+            return true;
+        }
         let was_renewed = ends(commands).any(|(service, end)| {
             let lease = self.leases.get(service).filter(|lease| lease.renewal.epoch == end.epoch);
             lease.is_some_and(|lease| lease.renewal.heard > end.heard)

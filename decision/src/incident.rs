@@ -1,5 +1,7 @@
 //! Incidents for the status page: opened, updated and resolved by what the journal records.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::name::{RegionName, ServiceName};
@@ -59,7 +61,7 @@ pub struct Update {
 
 /// Opens an incident on a subject, or adds to the one that is open.
 pub fn tell(
-    incidents: &mut Vec<Incident>,
+    incidents: &mut Vec<Arc<Incident>>,
     seq: u64,
     at: Time,
     subject: Subject,
@@ -70,7 +72,7 @@ pub fn tell(
     let update = Update { seq, at, status, body };
     let open =
         incidents.iter_mut().find(|incident| incident.subject == subject && incident.resolved_at.is_none());
-    if let Some(incident) = open {
+    if let Some(incident) = open.map(Arc::make_mut) {
         incident.impact = incident.impact.max(impact);
         push(incident, update);
         return;
@@ -85,7 +87,7 @@ pub fn tell(
         resolved_at: None,
         updates: vec![update],
     };
-    incidents.insert(0, incident);
+    incidents.insert(0, Arc::new(incident));
     if incidents.len() > KEPT_INCIDENTS {
         // The oldest that is over goes; one that is not over stays in sight as long as it can.
         let over = incidents.iter().rposition(|incident| incident.resolved_at.is_some());
@@ -95,7 +97,7 @@ pub fn tell(
 
 /// Adds to an open incident; nothing when none is open.
 pub fn update(
-    incidents: &mut [Incident],
+    incidents: &mut [Arc<Incident>],
     seq: u64,
     at: Time,
     subject: &Subject,
@@ -104,7 +106,7 @@ pub fn update(
 ) {
     let open =
         incidents.iter_mut().find(|incident| incident.subject == *subject && incident.resolved_at.is_none());
-    if let Some(incident) = open {
+    if let Some(incident) = open.map(Arc::make_mut) {
         push(incident, Update { seq, at, status, body });
     }
 }

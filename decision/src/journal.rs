@@ -1,11 +1,13 @@
 //! The journal: an append-only, hash-chained record of evidence, decisions, refusals and step
 //! results (S8). It is part of the replicated state, so every controller holds the same.
 
-use std::collections::VecDeque;
+mod shared;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::shared::SharedQueue;
 use crate::event::Event;
 use crate::hash::Hash;
 use crate::time::Time;
@@ -19,7 +21,7 @@ const BODY_TYPICAL: usize = 512;
 pub struct Journal {
     /// Hash of the entry before the first one kept.
     anchor: Hash,
-    entries: VecDeque<Arc<Entry>>,
+    entries: SharedQueue<Arc<Entry>>,
     next_seq: u64,
     /// See [`Journal::muted`].
     #[serde(skip)]
@@ -45,7 +47,7 @@ pub struct BrokenChain {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { anchor: Hash::default(), entries: VecDeque::new(), next_seq: 1, is_muted: false }
+        Self { anchor: Hash::default(), entries: SharedQueue::default(), next_seq: 1, is_muted: false }
     }
 }
 
@@ -53,7 +55,7 @@ impl Journal {
     /// One that counts on and keeps nothing, for a copy of the state that is thought with and
     /// thrown away: hashing is most of what an entry costs.
     pub(crate) fn muted(&self) -> Self {
-        Self { anchor: self.head(), entries: VecDeque::new(), next_seq: self.next_seq, is_muted: true }
+        Self { anchor: self.head(), entries: SharedQueue::default(), next_seq: self.next_seq, is_muted: true }
     }
 
     pub fn append(&mut self, at: Time, by: &str, event: Event) -> u64 {
@@ -89,7 +91,7 @@ impl Journal {
     /// Entries after `seq`, oldest first.
     pub fn after(&self, seq: u64) -> impl Iterator<Item = &Arc<Entry>> {
         let first = self.next_seq - self.entries.len() as u64;
-        self.entries.iter().skip((seq + 1).saturating_sub(first) as usize)
+        self.entries.iter_from((seq + 1).saturating_sub(first) as usize)
     }
 
     pub fn verify(&self) -> Result<(), BrokenChain> {
@@ -135,8 +137,13 @@ mod tests {
             note(&mut journal, text);
         }
         assert_eq!(journal.verify(), Ok(()));
-        let entry = Arc::make_mut(&mut journal.entries[1]);
-        entry.event = Event::Note { text: "x".to_owned() };
+        let altered = |(n, mut entry): (usize, Arc<Entry>)| {
+            if n == 1 {
+                Arc::make_mut(&mut entry).event = Event::Note { text: "x".to_owned() };
+            }
+            entry
+        };
+        journal.entries = journal.entries.iter().cloned().enumerate().map(altered).collect();
         assert_eq!(journal.verify(), Err(BrokenChain { seq: 2 }));
     }
 
@@ -146,7 +153,7 @@ mod tests {
         for text in ["a", "b", "c"] {
             note(&mut journal, text);
         }
-        journal.entries.remove(1);
+        journal.entries = journal.entries.iter().filter(|entry| entry.seq != 2).cloned().collect();
         assert!(journal.verify().is_err());
     }
 

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod lsn;
 pub mod name;
 pub mod plan;
+pub mod planted;
 pub mod records;
 pub mod seat;
 pub mod sick;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::MoveLimits;
 use crate::name::{RegionName, ServiceName};
 use crate::plan::Kind;
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::time::{Human, Time};
 
@@ -38,6 +39,9 @@ pub fn exhausted(
     from: &RegionName,
     now: Time,
 ) -> Option<Exhausted> {
+    if planted::has(Bug::MovesNotBounded) {
+        return None;
+    }
     let mut recent = recent(state, limits.window, kind.moves_primary(), now);
     let of_service: Vec<Time> =
         recent.iter().filter(|made| made.service == service).map(|made| made.at).collect();

@@ -42,7 +42,7 @@ pub struct State {
     #[serde(default)]
     pub zone_generation: u64,
     /// Open plans, and the newest ended ones.
-    pub plans: BTreeMap<PlanId, PlanRecord>,
+    pub plans: BTreeMap<PlanId, Arc<PlanRecord>>,
     pub last_plan: u64,
     pub paused: Option<String>,
     pub drained: BTreeMap<RegionName, String>,
@@ -51,7 +51,7 @@ pub struct State {
     /// What was last said of a service that is not healthy and was not moved.
     pub held: BTreeMap<ServiceName, String>,
     /// The newest first.
-    pub incidents: Vec<Incident>,
+    pub incidents: Vec<Arc<Incident>>,
     pub journal: Journal,
 }
 
@@ -145,7 +145,8 @@ impl State {
     }
 
     pub fn open_plan(&self, service: &ServiceName) -> Option<&PlanRecord> {
-        self.plans.values().rev().find(|record| record.is_open() && record.plan.service == *service)
+        let mut newest = self.plans.values().rev().map(|record| &**record);
+        newest.find(|record| record.is_open() && record.plan.service == *service)
     }
 
     /// A service's database, as it is wished and as it is.

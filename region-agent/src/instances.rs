@@ -138,6 +138,7 @@ pub(crate) mod tests {
             guard: None,
             alone: None,
             problem: None,
+            sequence: Default::default(),
         }
     }
 

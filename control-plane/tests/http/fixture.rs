@@ -98,7 +98,7 @@ pub fn state() -> State {
         ]),
         drained: BTreeMap::from([("ap".into(), "new disks".into())]),
         incidents: vec![
-            Incident {
+            Arc::new(Incident {
                 id: 30,
                 subject: Subject::Service("web".into()),
                 impact: Impact::Minor,
@@ -112,8 +112,8 @@ pub fn state() -> State {
                     IncidentStatus::Investigating,
                     "web in eu: healthy → degraded: 1 of 2 vantages find it unhealthy",
                 )],
-            },
-            Incident {
+            }),
+            Arc::new(Incident {
                 id: 9,
                 subject: Subject::Service("app".into()),
                 impact: Impact::Critical,
@@ -131,7 +131,7 @@ pub fn state() -> State {
                     update(12, 13, IncidentStatus::Monitoring, "plan-1: done"),
                     update(12, 13, IncidentStatus::Resolved, "app is served from eu"),
                 ],
-            },
+            }),
         ],
         ..State::default()
     }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use control_plane::http::public;
@@ -65,7 +66,7 @@ async fn nothing_others_wrote_becomes_markup() {
     (placement.primary, placement.standing) = (EVIL.into(), [(EVIL.into(), standing)].into());
     state.services.insert(EVIL.into(), placement);
     for (n, resolved_at) in [(1, None), (2, Some(at(3)))] {
-        state.incidents.push(Incident {
+        state.incidents.push(Arc::new(Incident {
             id: n,
             subject: Subject::Service(EVIL.into()),
             impact: Impact::Critical,
@@ -79,7 +80,7 @@ async fn nothing_others_wrote_becomes_markup() {
                 status: IncidentStatus::Identified,
                 body: EVIL.into(),
             }],
-        });
+        }));
     }
     let html = get(&public(Fixed::new(state)), "/").await.body;
     assert_eq!(html.matches("<script").count(), 1, "its own");

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use control_plane::http::public;
 use decision::incident::Impact;
 use decision::state::State;
@@ -90,11 +92,11 @@ async fn unknown_stays_what_it_was_last_known_to_be_and_says_so() {
 
     let mut was_dead = with_service(Verdict::Unknown);
     was_dead.incidents = state().incidents;
-    was_dead.incidents[1].resolved_at = None;
+    Arc::make_mut(&mut was_dead.incidents[1]).resolved_at = None;
     let app = component(was_dead.clone(), "app").await;
     assert_eq!(app["status"], "major_outage");
     assert!(app["description"].as_str().unwrap().ends_with("what is shown is what was last known"), "{app}");
-    was_dead.incidents[1].impact = Impact::Major;
+    Arc::make_mut(&mut was_dead.incidents[1]).impact = Impact::Major;
     assert_eq!(component(was_dead, "app").await["status"], "partial_outage");
 }
 

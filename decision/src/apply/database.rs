@@ -8,6 +8,7 @@ use crate::database::{
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
 use crate::plan::{Epoch, Plan};
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::time::{Human, Time};
 
@@ -44,7 +45,9 @@ pub(super) fn report(
         ..report
     };
     let before = held.instances.get(&agent.region);
-    if before == Some(&report) {
+    // A newer one has overtaken it, or it comes by another way once more.
+    let is_old = |before: &InstanceReport| report.sequence.is_before(before.sequence) || *before == report;
+    if before.is_some_and(is_old) {
         return Ok(false);
     }
     // Status shows the newest words; the journal tells that there is a problem, not each of its words.
@@ -223,11 +226,13 @@ pub(crate) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
     match &held.owner {
         // It keeps what it has, at a higher epoch.
         Owner::Held(holder) if holder == region => Ok(()),
+        Owner::Held(_) if planted::has(Bug::FenceNotWaitedFor) => Ok(()),
         Owner::Held(holder) => {
             not_allowed(format!("{holder} may still take writes to {service} at epoch {}", held.epoch))
         }
         Owner::Vacant(vacancy) => {
-            let lossless = matches!(vacancy.proof, Proof::Released { clean: Some(_), .. });
+            let lossless = matches!(vacancy.proof, Proof::Released { clean: Some(_), .. })
+                || planted::has(Bug::HandOverWithoutOrder);
             // S3: what is planned loses nothing.
             if matches!(plan.kind, crate::plan::Kind::Switchover | crate::plan::Kind::Failback) && !lossless {
                 return not_allowed(format!("{} ended without order: {}", service, vacancy.why));
@@ -245,7 +250,8 @@ pub(crate) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
             }
             let loss = plan.loss.unwrap_or_default();
             let limit = wished.max_data_loss;
-            if !plan.accepts_loss && (loss.bytes > limit.bytes || loss.time > limit.time) {
+            let is_bounded = !planted::has(Bug::LossNotBounded);
+            if is_bounded && !plan.accepts_loss && (loss.bytes > limit.bytes || loss.time > limit.time) {
                 return not_allowed(format!("{region} lacks {loss}, more than max_data_loss allows"));
             }
             Ok(())
@@ -279,13 +285,24 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     held.alone = held.alone.filter(|_| stays);
     held.before = held.before.take().filter(|_| held.holder().is_some() || is_synchronous && stays);
     held.unsettled = held.unsettled.filter(|_| held.before.is_some());
-    if let Some(newest) = held.instances.get(region).and_then(|told| told.branch) {
+    // Who came to rest for this goes on from there. Any other has everything before it begins, and what it told last
+    // takes nothing back.
+    let is_settled = held.settled(region).is_some();
+    let goes_on =
+        |told: &Branch| is_settled || held.history.last().is_none_or(|last| told.timeline > last.timeline);
+    let newest = held.instances.get(region).and_then(|told| told.branch).filter(goes_on);
+    if let Some(newest) = newest {
         branch::extend(&mut held.history, newest);
     }
     // Also of an heir that says already that nobody sends any more. It was drawn before this entry in any case.
     held.ready = held.instances.get(region).and_then(|told| told.ready);
-    held.epoch = plan.epoch;
+    if !planted::has(Bug::EpochGrantedTwice) {
+        held.epoch = plan.epoch;
+    }
     (held.owner, held.since) = (Owner::Held(region.clone()), now);
+    if planted::has(Bug::GrantNotInJournal) {
+        return;
+    }
     let (service, epoch, region) = (plan.service.clone(), plan.epoch, region.clone());
     state.record(context, Event::LeaseGranted { service, epoch, region });
 }

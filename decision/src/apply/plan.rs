@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::verdict::is_accused;
 use super::{Applied, Context, KEPT_REASON, KEPT_TEXT, kept, zone};
@@ -10,7 +11,8 @@ use crate::explain::Explanation;
 use crate::incident::{self, IncidentStatus, Subject};
 use crate::limits;
 use crate::name::{RegionName, ServiceName};
-use crate::plan::{Action, Kind, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
+use crate::plan::{Action, Epoch, Kind, Parent, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::verdict::Verdict;
 
@@ -26,7 +28,9 @@ pub(super) fn open(
 ) -> Applied {
     let config = state.config.as_deref().ok_or(Refusal::NotConfigured)?;
     check(state, config, &plan)?;
-    if let Some(placement) = state.services.get_mut(&plan.service) {
+    if let Some(placement) =
+        state.services.get_mut(&plan.service).filter(|_| !planted::has(Bug::EpochNotRaised))
+    {
         placement.epoch = plan.epoch;
     }
     state.held.remove(&plan.service);
@@ -40,7 +44,7 @@ pub(super) fn open(
     let running_since = (!plan.needs_approval).then_some(opened_at);
     let steps = BTreeMap::new();
     let record = PlanRecord { plan, status, steps, opened_at, running_since, ended_at: None };
-    state.plans.insert(record.plan.id, record);
+    state.plans.insert(record.plan.id, Arc::new(record));
     forget_old(state);
     Ok(true)
 }
@@ -50,25 +54,8 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
         .services
         .get(&plan.service)
         .ok_or_else(|| Refusal::Unknown { what: format!("service {}", plan.service) })?;
-    let stale = |detail: String| Refusal::StaleParent { detail };
-    if plan.parent.config_generation != state.config_generation {
-        return Err(stale(format!(
-            "configuration generation {}, now {}",
-            plan.parent.config_generation, state.config_generation
-        )));
-    }
-    if plan.parent.epoch != placement.epoch {
-        return Err(stale(format!(
-            "{} at epoch {}, now {}",
-            plan.service, plan.parent.epoch, placement.epoch
-        )));
-    }
-    if plan.id != state.next_plan() {
-        return Err(stale(format!("{}, but the next is {}", plan.id, state.next_plan())));
-    }
-    if plan.epoch <= placement.epoch {
-        let given = plan.epoch;
-        return Err(Refusal::StaleEpoch { service: plan.service.clone(), given, current: placement.epoch });
+    if !planted::has(Bug::StaleParentTaken) {
+        check_parent(state, plan, placement.epoch)?;
     }
     if let Some(open) = state.open_plan(&plan.service) {
         return Err(Refusal::PlanOpen { service: plan.service.clone(), open: open.plan.id });
@@ -103,6 +90,28 @@ fn check(state: &State, config: &Config, plan: &Plan) -> Result<(), Refusal> {
         Some(limit) => not_allowed(limit.to_string()),
         None => Ok(()),
     }
+}
+
+/// S2: it was made for what is so now.
+fn check_parent(state: &State, plan: &Plan, current: Epoch) -> Result<(), Refusal> {
+    let stale = |detail: String| Err(Refusal::StaleParent { detail });
+    let Parent { config_generation, epoch } = plan.parent;
+    if config_generation != state.config_generation {
+        return stale(format!(
+            "configuration generation {config_generation}, now {}",
+            state.config_generation
+        ));
+    }
+    if epoch != current {
+        return stale(format!("{} at epoch {epoch}, now {current}", plan.service));
+    }
+    if plan.id != state.next_plan() {
+        return stale(format!("{}, but the next is {}", plan.id, state.next_plan()));
+    }
+    if plan.epoch <= current {
+        return Err(Refusal::StaleEpoch { service: plan.service.clone(), given: plan.epoch, current });
+    }
+    Ok(())
 }
 
 /// A plan must be able to come to its end: steps wait for earlier ones only, and one of them is
@@ -318,7 +327,7 @@ fn forget_old(state: &mut State) {
     // The last plan of a service is kept, whatever its age: what became of it decides what is next.
     let last: BTreeMap<&ServiceName, PlanId> =
         state.plans.values().map(|record| (&record.plan.service, record.plan.id)).collect();
-    let is_old = |record: &&PlanRecord| {
+    let is_old = |record: &&Arc<PlanRecord>| {
         !record.is_open()
             && (last.get(&record.plan.service) != Some(&record.plan.id)
                 || !state.services.contains_key(&record.plan.service))
@@ -330,9 +339,10 @@ fn forget_old(state: &mut State) {
 }
 
 pub(super) fn find(state: &State, id: PlanId) -> Result<&PlanRecord, Refusal> {
-    state.plans.get(&id).ok_or_else(|| Refusal::Unknown { what: id.to_string() })
+    let found = state.plans.get(&id).map(|record| &**record);
+    found.ok_or_else(|| Refusal::Unknown { what: id.to_string() })
 }
 
 pub(super) fn record_mut(state: &mut State, id: PlanId) -> &mut PlanRecord {
-    state.plans.get_mut(&id).expect("the caller found the plan")
+    Arc::make_mut(state.plans.get_mut(&id).expect("the caller found the plan"))
 }

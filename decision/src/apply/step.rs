@@ -8,6 +8,7 @@ use crate::plan::{
     Action, Epoch, Executor, Kind, OnFailure, Plan, PlanId, PlanStatus, StepId, StepRecord, StepResult,
     StepStatus,
 };
+use crate::planted::{self, Bug};
 use crate::state::{Move, State};
 
 /// Begins an attempt. The attempt must be the next one, so that a repeated message changes nothing.
@@ -83,7 +84,8 @@ pub(super) fn done(
     };
     let last = record.steps.get(&step);
     // Told once more what is known: nothing to refuse, also when the plan has ended since.
-    if last.is_some_and(|last| is_repeated(last, attempt, &result)) {
+    let is_forgotten = planted::has(Bug::StepDoneTwice);
+    if !is_forgotten && last.is_some_and(|last| is_repeated(last, attempt, &result)) {
         return Ok(false);
     }
     if epoch != current {
@@ -107,15 +109,25 @@ pub(super) fn done(
     }
     // A late success counts: the deed is done. A late failure says nothing of the attempt that runs.
     let is_late = attempt < running || last.is_some_and(|last| last.status != StepStatus::Running);
-    let is_over = last.is_some_and(|last| matches!(last.status, StepStatus::Done | StepStatus::Skipped));
+    let is_over = !is_forgotten
+        && last.is_some_and(|last| matches!(last.status, StepStatus::Done | StepStatus::Skipped));
     if is_over || is_late && !matches!(result, StepResult::Done { .. }) {
         return Ok(false);
     }
     // S4: that writes have ended is a vacancy in the log, and nobody's word.
     if let (Action::Fence { region, .. }, StepResult::Done { .. }) = (&planned.action, &result)
         && state.databases.get(&plan.service).is_some_and(|held| held.holder() == Some(region))
+        && !planted::has(Bug::FenceNotWaitedFor)
     {
         let detail = format!("{region} may still take writes: step {step} of {id} is not done");
+        return Err(Refusal::NotAllowed { detail });
+    }
+    // S6: names follow this step, so that it takes writes is a report in the log, too.
+    if let (Action::Promote { region }, StepResult::Done { .. }) = (&planned.action, &result)
+        && !state.databases.get(&plan.service).is_some_and(|held| held.is_primary(region))
+        && !planted::has(Bug::PromotionNotAwaited)
+    {
+        let detail = format!("{region} does not take writes: step {step} of {id} is not done");
         return Err(Refusal::NotAllowed { detail });
     }
     let plan = plan.clone();

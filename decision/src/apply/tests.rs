@@ -232,7 +232,7 @@ fn refusals_before_a_configuration_and_of_unknown_things() {
 }
 
 fn open_incident(world: &World, subject: Subject) -> Option<&Incident> {
-    let mut incidents = world.state.incidents.iter();
+    let mut incidents = world.state.incidents.iter().map(|incident| &**incident);
     incidents.find(|incident| incident.subject == subject && incident.resolved_at.is_none())
 }
 

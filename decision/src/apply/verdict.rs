@@ -8,6 +8,7 @@ use crate::evidence::Condition;
 use crate::explain::{Explanation, Opinion};
 use crate::incident::{self, Impact, IncidentStatus, Subject};
 use crate::name::{AgentId, RegionName, ServiceName};
+use crate::planted::{self, Bug};
 use crate::state::{Standing, State};
 use crate::time::Time;
 use crate::verdict::{Assessment, Verdict};
@@ -107,6 +108,9 @@ fn has_majority(
         .filter(|vantage| found_unhealthy(state, config, vantage, region))
         .collect();
     let (accusers, speakers) = (accusers.len(), speakers.len());
+    if planted::has(Bug::OneVantageBelieved) {
+        return Ok(());
+    }
     if speakers < vantages / 2 + 1 || accusers * 2 <= speakers {
         return Err(Refusal::NotAllowed {
             detail: format!(
@@ -120,6 +124,9 @@ fn has_majority(
 /// S5 once more when something is moved by itself: between the leader's look and this entry the
 /// evidence may have changed. Weaker than the verdict, so that no leader's rules are refused here.
 pub(super) fn is_accused(state: &State, config: &Config, service: &ServiceName, region: &RegionName) -> bool {
+    if planted::has(Bug::OneVantageBelieved) {
+        return true;
+    }
     let vantages: usize = config.regions.iter().map(|region| usize::from(region.agents)).sum();
     let majority_of = |checks: &mut dyn Iterator<Item = &Check>| {
         let checks: Vec<_> = checks.collect();

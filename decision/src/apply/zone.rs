@@ -4,6 +4,7 @@ use crate::dns::RecordSet;
 use crate::event::Event;
 use crate::name::{DnsName, ServiceName};
 use crate::plan::{Action, PlanStatus, StepStatus};
+use crate::planted::{self, Bug};
 use crate::records::{self, Spread};
 use crate::state::State;
 
@@ -93,6 +94,9 @@ fn merge(records: &mut Vec<RecordSet>, set: &[RecordSet]) -> Vec<RecordSet> {
 /// The log's index, which never falls; one more where an entry changes a zone twice, and above
 /// whatever a zone that is new here may have had in an earlier life (S2).
 fn risen(state: &mut State, held: u64, context: &Context) -> u64 {
+    if held != 0 && planted::has(Bug::ZoneGenerationStays) {
+        return held;
+    }
     let floor = if held == 0 { state.zone_generation } else { held };
     let generation = context.index.max(floor + 1);
     state.zone_generation = state.zone_generation.max(generation);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::lsn::Lsn;
+use crate::planted::{self, Bug};
 use crate::time::Time;
 
 /// So long commits wait, or would, before it asks: longer than a replica takes to turn to a new primary.
@@ -119,7 +120,7 @@ impl Alone {
         self.lacks = !is_level && now.since(at) >= ASKS_AFTER;
         if self.lacks && seen.may_ask {
             let number = *self.number.get_or_insert(number);
-            if seen.leave == Some(number) {
+            if seen.leave == Some(number) || planted::has(Bug::AloneWithoutLeave) {
                 let is_soon = self.returned.is_some_and(|returned| now.since(returned) < SOON);
                 self.dwell = if is_soon { (self.dwell * 2).min(DWELL_MOST) } else { DWELL };
                 (self.goes, self.waits_from, self.back) = (true, None, None);

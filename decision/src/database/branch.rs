@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 
 /// So many are remembered: one a promotion.
 const MOST: usize = 64;
@@ -45,7 +46,7 @@ pub fn newest(marks: &[Mark], timeline: u32) -> Option<Branch> {
 /// at this epoch.
 pub fn mark(marks: &mut Vec<Mark>, epoch: Epoch, timeline: u32) {
     // Asked again, it may have taken in what the epoch began.
-    if marks.last().is_some_and(|mark| mark.epoch >= epoch) {
+    if planted::has(Bug::TimelinesUnmarked) || marks.last().is_some_and(|mark| mark.epoch >= epoch) {
         return;
     }
     // Nothing came under marks that began where this one does.
@@ -88,7 +89,7 @@ pub fn extend(history: &mut Vec<Branch>, newest: Branch) {
 
 /// `is_whole`: the primary that is now has told its newest timeline.
 pub fn kinship(own: Option<Branch>, history: &[Branch], is_whole: bool) -> Kinship {
-    let Some(own) = own else { return Kinship::Kin };
+    let Some(own) = own.filter(|_| !planted::has(Bug::StrangersTaken)) else { return Kinship::Kin };
     match history.iter().find(|branch| branch.timeline == own.timeline) {
         Some(branch) if branch.epoch != own.epoch => Kinship::Stranger,
         Some(_) => Kinship::Kin,

@@ -9,6 +9,7 @@ use super::branch::Kinship;
 use crate::goal::DatabaseRole;
 use crate::name::RegionName;
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 
 /// What is found on this machine now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +151,7 @@ pub fn next(role: &DatabaseRole, epoch: Epoch, system: Option<&str>, seen: &Seen
         DatabaseRole::Primary { at_least, .. } => as_primary(epoch, system, *at_least, seen),
         DatabaseRole::Replica { of, .. } => as_replica(of, seen),
         DatabaseRole::Yield { to } => as_yielding(to.as_ref(), seen),
-        DatabaseRole::Rest => at_rest(seen),
+        DatabaseRole::Rest { wrote_last } => at_rest(*wrote_last, seen),
     }
 }
 
@@ -202,7 +203,12 @@ fn as_primary(epoch: Epoch, system: Option<&str>, at_least: Option<Position>, se
         },
         (Process::Replica { position, .. }, _) => match at_least {
             // S3: a planned move hands over everything.
-            Some(least) if position.is_none_or(|position| position.lsn < least.lsn) => Action::Wait(ALL),
+            Some(least)
+                if position.is_none_or(|position| position.lsn < least.lsn)
+                    && !planted::has(Bug::HeirBeginsEarly) =>
+            {
+                Action::Wait(ALL)
+            }
             _ => Action::Promote,
         },
     }
@@ -235,14 +241,20 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
         }
         (Process::None, Files::Present { .. }) if seen.kin == Kinship::Unknown => Action::Wait(KIN),
         // What it has beyond the others goes, and is kept aside.
-        (Process::None, Files::Present { standby, .. }) if !standby || seen.parted => {
+        (Process::None, Files::Present { standby, .. })
+            if (!standby || seen.parted) && !planted::has(Bug::NeverRewound) =>
+        {
             Action::Rewind { of: of.clone() }
         }
         (Process::None, Files::Present { .. }) if seen.suspect => Action::LookInto { of: of.clone() },
         (Process::None, Files::Present { .. }) => Action::StartReplica { of: Some(of.clone()) },
         (Process::None, Files::Foreign { .. } | Files::Unseen) => Action::Wait("for its data folder"),
         (Process::Stopping, _) => Action::Wait("for it to end"),
-        (Process::Starting | Process::Replica { .. }, _) if seen.parted => Action::Stop,
+        (Process::Starting | Process::Replica { .. }, _)
+            if seen.parted && !planted::has(Bug::NeverRewound) =>
+        {
+            Action::Stop
+        }
         (Process::Starting, _) if seen.suspect => Action::LookInto { of: of.clone() },
         (Process::Starting, _) => Action::Wait("for it to start"),
         (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => match seen.kin {
@@ -278,7 +290,7 @@ fn as_yielding(to: Option<&RegionName>, seen: &Seen) -> Action {
 }
 
 /// Nobody may write, and what each has must not change while the others are compared with it.
-fn at_rest(seen: &Seen) -> Action {
+fn at_rest(wrote_last: bool, seen: &Seen) -> Action {
     match &seen.process {
         Process::Primary => Action::Kill("nobody holds the lease"),
         Process::Starting => Action::Wait("for it to start"),
@@ -290,10 +302,12 @@ fn at_rest(seen: &Seen) -> Action {
         Process::Replica { streaming: true, .. } => Action::Wait("for it to stop receiving"),
         Process::Replica { .. } => Action::Settled,
         // Files say what was replayed; what it has on disk, and may have acknowledged, only a server tells.
-        Process::None if matches!(seen.files, Files::Present { standby: true, .. }) => {
-            Action::StartReplica { of: None }
-        }
-        Process::None => Action::Settled,
+        Process::None => match &seen.files {
+            Files::Present { standby: true, .. } => Action::StartReplica { of: None },
+            // It crashed as a primary, and another was granted the lease since.
+            Files::Present { clean: None, .. } if !wrote_last => Action::StartReplica { of: None },
+            _ => Action::Settled,
+        },
     }
 }
 
@@ -303,6 +317,7 @@ mod tests {
     use crate::lsn::Lsn;
 
     const EPOCH: Epoch = Epoch(7);
+    const REST: DatabaseRole = DatabaseRole::Rest { wrote_last: true };
 
     fn at(lsn: u64) -> Position {
         Position { timeline: 1, lsn: Lsn(lsn) }
@@ -361,7 +376,7 @@ mod tests {
     fn a_primary_is_ended_by_every_other_role() {
         let running = seen(present(false), Process::Primary);
         assert_eq!(go(&follow(), &running), Action::Kill("another holds the lease"));
-        assert_eq!(go(&DatabaseRole::Rest, &running), Action::Kill("nobody holds the lease"));
+        assert_eq!(go(&REST, &running), Action::Kill("nobody holds the lease"));
         assert_eq!(go(&DatabaseRole::Yield { to: None }, &running), Action::Kill("it is told to end"));
         let to = Some("eu".into());
         assert_eq!(go(&DatabaseRole::Yield { to }, &running), Action::ShutDown { to: "eu".into() });
@@ -455,7 +470,7 @@ mod tests {
         for process in [replica(Some("us")), Process::Starting, Process::None] {
             let suspect = Seen { suspect: true, ..seen(present(true), process) };
             assert_eq!(go(&follow(), &suspect), Action::LookInto { of: "us".into() });
-            assert_ne!(go(&DatabaseRole::Rest, &suspect), Action::LookInto { of: "us".into() });
+            assert_ne!(go(&REST, &suspect), Action::LookInto { of: "us".into() });
         }
     }
 
@@ -480,14 +495,20 @@ mod tests {
 
     #[test]
     fn at_rest_nothing_moves_any_more() {
-        let rest = |process| go(&DatabaseRole::Rest, &seen(present(true), process));
+        let rest = |process| go(&REST, &seen(present(true), process));
         assert_eq!(rest(replica(Some("us"))), Action::Follow { of: None });
         assert_eq!(rest(replica(None)), Action::Settled);
         assert_eq!(rest(Process::None), Action::StartReplica { of: None });
         let ended = seen(present(false), Process::None);
-        assert_eq!(go(&DatabaseRole::Rest, &ended), Action::Settled);
+        assert_eq!(go(&REST, &ended), Action::Settled);
+        // What it has nobody knows otherwise, and it may be all that there is.
+        let before = DatabaseRole::Rest { wrote_last: false };
+        assert_eq!(go(&before, &ended), Action::StartReplica { of: None });
+        let in_order = Files::Present { system: "7".into(), standby: false, clean: Some(at(9)) };
+        assert_eq!(go(&before, &seen(in_order, Process::None)), Action::Settled);
+        assert_eq!(go(&before, &seen(Files::Absent, Process::None)), Action::Settled);
         let untold = Seen { was_told: false, ..seen(present(true), replica(None)) };
-        assert_eq!(go(&DatabaseRole::Rest, &untold), Action::Follow { of: None });
+        assert_eq!(go(&REST, &untold), Action::Follow { of: None });
         assert_eq!(rest(Process::Starting), Action::Wait("for it to start"));
     }
 
@@ -507,14 +528,14 @@ mod tests {
         assert_eq!(go(&follow(), &writes), Action::Kill("another holds the lease"));
         assert_eq!(go(&primary(None), &writes), Action::Rest);
         let waits = seen(present(true), replica(None));
-        assert_eq!(go(&DatabaseRole::Rest, &waits), Action::Settled);
+        assert_eq!(go(&REST, &waits), Action::Settled);
         assert_eq!(go(&primary(None), &waits), Action::Promote);
     }
 
     #[test]
     fn a_foreign_folder_is_never_touched() {
         let foreign = Files::Present { system: "8".into(), standby: false, clean: None };
-        for role in [primary(None), follow(), DatabaseRole::Rest] {
+        for role in [primary(None), follow(), REST] {
             let found = go(&role, &seen(foreign.clone(), Process::None));
             assert!(matches!(found, Action::Problem(_)), "{role:?}: {found:?}");
         }

@@ -9,6 +9,7 @@ use super::deadline;
 use crate::config::LeaseTimings;
 use crate::name::{AgentId, ServiceName};
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::time::{Time, Uptime};
 
@@ -19,6 +20,9 @@ pub const MAX_DRIFT_PPM: u32 = 10_000;
 /// How long the leader counts a lease from the receipt of its last renewal.
 pub fn span(ttl: Duration) -> Duration {
     const MILLION: u128 = 1_000_000;
+    if planted::has(Bug::LeaseEndsEarly) {
+        return ttl / 2;
+    }
     let drifted_ms = (ttl.as_millis() * (MILLION + u128::from(MAX_DRIFT_PPM))).div_ceil(MILLION);
     // Times are whole milliseconds, and both ends were cut.
     Duration::from_millis(u64::try_from(drifted_ms + 2).unwrap_or(u64::MAX))
@@ -86,6 +90,9 @@ pub fn refusal(state: &State, agent: &AgentId, service: &ServiceName, epoch: Epo
     let Some((_, held)) = state.database(service) else {
         return Some(format!("there is no database of {service}"));
     };
+    if planted::has(Bug::StaleEpochsRenewed) {
+        return None;
+    }
     if epoch != held.epoch {
         return Some(format!("epoch {epoch} is stale: the lease of {service} is at {}", held.epoch));
     }

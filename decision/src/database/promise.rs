@@ -8,6 +8,7 @@ use super::lease::span;
 use crate::goal::DatabaseGoal;
 use crate::name::{AgentId, RegionName, ServiceName};
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 use crate::time::Uptime;
 
 /// Nobody binds us for longer.
@@ -53,7 +54,11 @@ impl Promises {
         failsafe: Option<Duration>,
         now: Uptime,
     ) -> bool {
-        let may_be_forgotten = failsafe.is_some_and(|ttl| now < self.born + span(ttl));
+        if planted::has(Bug::PromisesBroken) {
+            return false;
+        }
+        let may_be_forgotten =
+            !planted::has(Bug::PromisesForgotten) && failsafe.is_some_and(|ttl| now < self.born + span(ttl));
         let promise = self.given.get(service);
         may_be_forgotten || promise.is_some_and(|promise| promise.epoch < epoch && now < promise.until)
     }

@@ -10,12 +10,13 @@ use super::keep::{self, Action, Process};
 use super::lease::Wanted;
 use super::look::Look;
 use super::report::{self, Facts, Ready, Release, Rested};
-use super::{InstanceReport, InstanceRole, Position, SILENT_UNKNOWN};
+use super::{InstanceReport, InstanceRole, Position, SILENT_UNKNOWN, Sequence};
 use crate::config::Mode;
 use crate::goal::{DatabaseGoal, DatabaseRole};
 use crate::lsn::Lsn;
 use crate::name::RegionName;
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 use crate::time::{Time, Uptime};
 
 /// An heir says that it is ready so many times in a lease.
@@ -40,6 +41,7 @@ pub struct Reconciler {
     ready: Vec<Ready>,
     rested: Option<Rested>,
     told: Option<(InstanceReport, Uptime)>,
+    sequence: Sequence,
     problem: Option<String>,
     /// Since when it was granted the lease, and only failed to begin.
     cannot_begin: Option<(Epoch, Uptime)>,
@@ -69,6 +71,7 @@ impl Reconciler {
             ready: Vec::new(),
             rested: None,
             told: None,
+            sequence: Sequence::default(),
             problem: None,
             cannot_begin: None,
             stuck: None,
@@ -85,7 +88,9 @@ impl Reconciler {
                 Some(wanted(told.map(|mine| mine.since)))
             }
             DatabaseRole::Yield { to: Some(_) } => Some(wanted(None)),
-            DatabaseRole::Yield { to: None } | DatabaseRole::Replica { .. } | DatabaseRole::Rest => None,
+            DatabaseRole::Yield { to: None } | DatabaseRole::Replica { .. } | DatabaseRole::Rest { .. } => {
+                None
+            }
         }
     }
 
@@ -189,7 +194,7 @@ impl Reconciler {
             next: beside.next,
             ready: self.ready.last().copied(),
             rested: self.rested,
-            silent: self.level.map_or(SILENT_UNKNOWN, |level| now.since(level)),
+            silent: self.silent(now),
             branch: beside.branch,
             alone: self.word,
             problem: (problem.or(self.following.problem.as_ref()))
@@ -205,14 +210,27 @@ impl Reconciler {
         }
         let is_news = report::is_news(self.told.as_ref(), &report, now);
         if is_news {
+            let Sequence { process, number } = self.sequence;
+            let process = if number == 0 { beside.number } else { process };
+            self.sequence = Sequence { process, number: number + 1 };
+        }
+        report.sequence = self.sequence;
+        if is_news {
             self.told = Some((report.clone(), now));
         }
         (report, is_news)
     }
 
+    fn silent(&self, now: Uptime) -> Duration {
+        if planted::has(Bug::SilenceForgotten) {
+            return Duration::ZERO;
+        }
+        self.level.map_or(SILENT_UNKNOWN, |level| now.since(level))
+    }
+
     fn note_ready(&mut self, goal: &DatabaseGoal, look: &Look, id: u64, now: Uptime) {
         let is_ready = match &goal.role {
-            DatabaseRole::Rest => self.rested(goal.epoch).is_some(),
+            DatabaseRole::Rest { .. } => self.rested(goal.epoch).is_some(),
             _ => report::is_heir(goal) && report::follows_closely(look),
         };
         // A first lease that counts from long ago is over before it is of use.
@@ -397,6 +415,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_later_says_so() {
+        let (goal, mut rules) = (replica(false), rules());
+        let first = told(&mut rules, &goal, 7, START).sequence;
+        let second = told(&mut rules, &goal, 8, START + secs(20)).sequence;
+        assert!(first.is_before(second) && !second.is_before(first), "{first:?} {second:?}");
+        let other = told(&mut Reconciler::new("eu".into(), None), &goal, 9, START).sequence;
+        assert!(!other.is_before(second) && !second.is_before(other), "of two processes nobody knows");
+    }
+
+    #[test]
     fn it_is_level_when_it_has_all_it_was_told_of_and_that_never_falls() {
         let (goal, mut rules) = (replica(false), rules());
         rules.note(&goal, &look(90, 100, true), 1, START);
@@ -442,7 +470,7 @@ mod tests {
         assert!(rules.wants(&yields(Some("us")), false).is_some());
         assert_eq!(rules.wants(&yields(None), false), None);
         assert_eq!(rules.wants(&replica(true), false), None);
-        assert_eq!(rules.wants(&goal_as(DatabaseRole::Rest), false), None);
+        assert_eq!(rules.wants(&goal_as(DatabaseRole::Rest { wrote_last: false }), false), None);
     }
 
     #[test]

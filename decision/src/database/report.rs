@@ -8,7 +8,7 @@ use super::alone::Word;
 use super::branch::Branch;
 use super::keep::{Action, Files, Process};
 use super::look::Look;
-use super::{InstanceReport, InstanceRole, Position};
+use super::{InstanceReport, InstanceRole, Position, Sequence};
 use crate::goal::{DatabaseGoal, DatabaseRole};
 use crate::plan::Epoch;
 use crate::time::Uptime;
@@ -65,7 +65,7 @@ pub fn report(facts: &Facts) -> InstanceReport {
     let seen = &look.seen;
     let server = look.server.as_ref();
     let settled = rested.filter(|rested| rested.epoch == goal.epoch);
-    let is_resting = goal.role == DatabaseRole::Rest;
+    let is_resting = matches!(goal.role, DatabaseRole::Rest { .. });
     let position = match (settled, server, &seen.files) {
         (Some(rested), ..) if is_resting => rested.position,
         (_, Some(server), _) => server.position,
@@ -89,6 +89,7 @@ pub fn report(facts: &Facts) -> InstanceReport {
         guard: Some(look.guard),
         alone: facts.alone,
         problem: facts.problem.clone(),
+        sequence: Sequence::default(),
     }
 }
 
@@ -143,6 +144,7 @@ pub fn is_news(before: Option<&(InstanceReport, Uptime)>, report: &InstanceRepor
         position: None,
         upstream: None,
         silent: Duration::ZERO,
+        sequence: Sequence::default(),
         ..report.clone()
     };
     let settled = |report: &InstanceReport| report.settled.map(|epoch| (epoch, report.position));

@@ -15,6 +15,7 @@ use crate::explain::{Explanation, Rejected};
 use crate::limits;
 use crate::name::{RegionName, ServiceName};
 use crate::plan::{Action, Kind, Step, StepStatus};
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::time::{Human, Time};
 use crate::verdict::Verdict;
@@ -70,20 +71,65 @@ pub(crate) fn too_few_vantages(config: &Config, state: &State) -> Option<String>
 pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> Option<Choice> {
     let (wished, held) = case.state.database(case.service)?;
     let vacancy = match &held.owner {
-        Owner::Held(holder) => return strayed(case, holder, why),
+        Owner::Held(holder) => return strayed(round, case, holder, why),
         Owner::Vacant(vacancy) => vacancy,
     };
     why.rule("database", false, format!("nobody writes since epoch {}: {}", held.epoch, vacancy.why));
     Some(fill(round, case, why, wished, held, vacancy))
 }
 
+/// The rules before anything is moved by itself because of a database. `what` is the matter with it.
+fn may_act(case: &Case, why: &mut Explanation, what: &str) -> bool {
+    let service = case.service;
+    let paused = case.state.paused.as_deref();
+    if !why.rule("not paused", paused.is_none(), paused.unwrap_or("automation runs")) {
+        why.conclude(format!("{what}, and automation is paused: {}", paused.unwrap_or_default()));
+        return false;
+    }
+    let automatic = case.config.strategy.automatic_failover;
+    if !why.rule("automatic failover", automatic, format!("automatic_failover: {automatic}")) {
+        why.conclude(format!("{what}, and automatic failover is off: `failover failover {service}`"));
+        return false;
+    }
+    let blind = too_few_vantages(case.config, case.state);
+    let seen = blind.clone().unwrap_or_else(|| "a majority of vantages has a session".into());
+    if !why.rule("vantages", blind.is_none(), seen) {
+        why.conclude(format!("{what}, but {}", blind.unwrap_or_default()));
+        return false;
+    }
+    true
+}
+
+fn is_within_limits(round: &mut Round, case: &Case, why: &mut Explanation, kind: Kind, what: &str) -> bool {
+    let (moves, from) = (&case.config.strategy.moves, &case.placement.primary);
+    let exhausted = limits::exhausted(case.state, moves, kind, case.service, from, case.now);
+    if let Some(limit) = &exhausted {
+        round.wake(limit.until);
+    }
+    let text = exhausted.map(|limit| limit.to_string());
+    let detail = text.clone().unwrap_or_else(|| "within the limits on moves".into());
+    if !why.rule("blast radius", text.is_none(), detail) {
+        why.conclude(format!("{what}, but {}", text.unwrap_or_default()));
+        return false;
+    }
+    true
+}
+
 /// A promotion that succeeded after its plan had ended: names follow.
-fn strayed(case: &Case, holder: &RegionName, why: &mut Explanation) -> Option<Choice> {
+fn strayed(round: &mut Round, case: &Case, holder: &RegionName, why: &mut Explanation) -> Option<Choice> {
     let primary = &case.placement.primary;
     if holder == primary || case.state.region_verdict(holder) == Verdict::Dead {
         return None;
     }
-    why.rule("database", false, format!("its database is written in {holder}, not in {primary}"));
+    let what = format!("its database is written in {holder}, not in {primary}");
+    why.rule("database", false, what.clone());
+    if let Some(reason) = case.state.drained.get(holder) {
+        why.conclude(format!("{what}, which is drained: {reason}"));
+        return Some(Choice::Hold);
+    }
+    if !may_act(case, why, &what) || !is_within_limits(round, case, why, Kind::Failover, &what) {
+        return Some(Choice::Hold);
+    }
     Some(Choice::Move(Move {
         kind: Kind::Failover,
         from: primary.clone(),
@@ -103,27 +149,9 @@ fn fill(
     held: &Ownership,
     vacancy: &Vacancy,
 ) -> Choice {
-    let (config, state, service) = (case.config, case.state, case.service);
+    let (config, service) = (case.config, case.service);
     let strategy = &config.strategy;
-    let paused = state.paused.as_deref();
-    if !why.rule("not paused", paused.is_none(), paused.unwrap_or("automation runs")) {
-        why.conclude(format!(
-            "its database has no primary, and automation is paused: {}",
-            paused.unwrap_or_default()
-        ));
-        return Choice::Hold;
-    }
-    let automatic = strategy.automatic_failover;
-    if !why.rule("automatic failover", automatic, format!("automatic_failover: {automatic}")) {
-        why.conclude(format!(
-            "its database has no primary, and automatic failover is off: `failover failover {service}`"
-        ));
-        return Choice::Hold;
-    }
-    let blind = too_few_vantages(config, state);
-    let seen = blind.clone().unwrap_or_else(|| "a majority of vantages has a session".into());
-    if !why.rule("vantages", blind.is_none(), seen) {
-        why.conclude(format!("its database has no primary, but {}", blind.unwrap_or_default()));
+    if !may_act(case, why, "its database has no primary") {
         return Choice::Hold;
     }
     if let Some(waiting) = still_settling(round, case, wished, held, vacancy)
@@ -151,14 +179,7 @@ fn fill(
         return Choice::Hold;
     };
     let kind = if best.region == *from { Kind::Recover } else { Kind::Failover };
-    let exhausted = limits::exhausted(state, &strategy.moves, kind, service, from, case.now);
-    if let Some(limit) = &exhausted {
-        round.wake(limit.until);
-    }
-    let text = exhausted.map(|limit| limit.to_string());
-    let detail = text.clone().unwrap_or_else(|| "within the limits on moves".into());
-    if !why.rule("blast radius", text.is_none(), detail) {
-        why.conclude(format!("its database has no primary, but {}", text.unwrap_or_default()));
+    if !is_within_limits(round, case, why, kind, "its database has no primary") {
         return Choice::Hold;
     }
     let reason = match &vacancy.proof {
@@ -279,6 +300,9 @@ fn ranked(
         }
     }
     candidates.sort_by(|a, b| b.rank.cmp(&a.rank));
+    if planted::has(Bug::LeastAdvancedPromoted) {
+        candidates.reverse();
+    }
     candidates
 }
 
@@ -414,7 +438,7 @@ fn standing(
         }
     }
     let limit = wished.max_data_loss;
-    if loss.bytes > limit.bytes || loss.time > limit.time {
+    if (loss.bytes > limit.bytes || loss.time > limit.time) && !planted::has(Bug::LossNotBounded) {
         return Err(format!(
             "it may lack {loss}, and max_data_loss allows {} bytes and {}: `failover failover {} --to {region} --allow-data-loss` promotes it all the same",
             limit.bytes,
@@ -441,7 +465,7 @@ pub(super) fn ahead_of<'a>(
         let told = held.settled(region).filter(|_| held.stranger(region).is_none());
         told.and_then(|told| told.position).is_some_and(|its| its > position)
     };
-    wished.instances.keys().find(has_more)
+    wished.instances.keys().find(has_more).filter(|_| !planted::has(Bug::LeastAdvancedPromoted))
 }
 
 /// S3, where commits wait for `acks` of the others: each is on one of any `others - acks + 1`.
@@ -452,7 +476,7 @@ pub(super) fn unseen_acknowledgements(
     vacancy: &Vacancy,
 ) -> Option<String> {
     let last = vacancy.last.as_ref()?;
-    if matches!(vacancy.proof, Proof::Released { clean: Some(_), .. }) {
+    if matches!(vacancy.proof, Proof::Released { clean: Some(_), .. }) || planted::has(Bug::TooFewWitnesses) {
         return None;
     }
     held.witnesses(wished).into_iter().filter(|witnesses| witnesses.acks > 0).find_map(|witnesses| {

@@ -60,7 +60,7 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation, dead
 fn attempts<'a>(case: &Case<'a>) -> impl DoubleEndedIterator<Item = &'a PlanRecord> {
     let (service, placement) = (case.service, case.placement);
     let died = placement.standing.get(&placement.primary).map_or(case.now, |standing| standing.since);
-    case.state.plans.values().filter(move |record| {
+    case.state.plans.values().map(|record| &**record).filter(move |record| {
         !record.is_open()
             && record.plan.kind == Kind::Failover
             && record.opened_at >= died

@@ -8,6 +8,7 @@ use crate::database::{Loss, lease};
 use crate::dns::RecordSet;
 use crate::name::{DnsName, RegionName, ServiceName};
 use crate::plan::{Action, Epoch, Executor, Kind, OnFailure, Parent, Plan, Step, StepId};
+use crate::planted::{self, Bug};
 use crate::records::{Spread, of_service};
 use crate::state::State;
 
@@ -80,6 +81,9 @@ fn steps(config: &Config, state: &State, wish: &Wish) -> Option<Vec<Step>> {
     };
     let mut list = List::default();
     let writes_move = list.move_database(state, wish);
+    if planted::has(Bug::NamesBeforePromotion) {
+        list.after.clear();
+    }
     for share in stages(config, wish, writes_move) {
         let spread = Spread { primary, left_out: &left_out, leaving: Some((wish.from, 100 - share)) };
         let staged: Vec<_> = of_service(config, wish.service, &spread)

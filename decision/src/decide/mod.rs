@@ -35,6 +35,7 @@ use crate::database::Position;
 use crate::explain::Explanation;
 use crate::name::{AgentId, ServiceName};
 use crate::plan::Epoch;
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::time::Time;
 use crate::verdict::Picture;
@@ -69,7 +70,7 @@ impl LeaseView {
     /// From when a lease that was granted at `granted` must be counted: a new leader does not know
     /// what the one before it has answered.
     pub fn renewed(&self, service: &ServiceName, epoch: Epoch, granted: Time) -> (Time, Option<Position>) {
-        let floor = self.since.max(granted);
+        let floor = if planted::has(Bug::NewLeaderForgets) { granted } else { self.since.max(granted) };
         match self.renewals.get(service).filter(|renewal| renewal.epoch == epoch) {
             Some(renewal) => (renewal.heard.max(floor), renewal.position),
             None => (floor, None),

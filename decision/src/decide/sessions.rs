@@ -1,6 +1,7 @@
 use super::{LeaseView, Round};
 use crate::command::Command;
 use crate::config::Config;
+use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::time::Time;
 
@@ -16,7 +17,8 @@ pub(super) fn expire(
     let mut lost = Vec::new();
     for (agent, session) in state.sessions.iter().filter(|(_, session)| session.live) {
         let heard = view.heard(agent).max(session.since);
-        if round.passed(now, heard, config.strategy.session_timeout) {
+        let is_over = round.passed(now, heard, config.strategy.session_timeout);
+        if is_over && !planted::has(Bug::SessionsNeverLost) {
             lost.push(Command::LoseSession { agent: agent.clone() });
         }
     }

@@ -38,7 +38,7 @@ pub fn check(before: &State, after: &State) -> Vec<Violation> {
     s3_alone::check(before, after, &mut found);
     s4_fenced_first::check(before, after, &mut found);
     s5_bounded_moves::check(before, after, &mut found);
-    s6_names_follow::check(after, &mut found);
+    s6_names_follow::check(before, after, &mut found);
     s8_explained::check(before, after, &mut found);
     sound_records::check(after, &mut found);
     found.0
@@ -58,13 +58,16 @@ impl Found {
 /// A checker that cannot fail proves nothing: each is shown a state that breaks its invariant.
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{check, check_repeated};
     use crate::command::{Command, Stamped};
     use crate::config::Mode;
     use crate::database::alone::Leave;
     use crate::database::{Owner, Ownership, Proof, Vacancy};
     use crate::decide::switchover;
-    use crate::plan::{Epoch, Kind, PlanStatus};
+    use crate::name::{RegionName, ServiceName};
+    use crate::plan::{Action, Epoch, Kind, PlanRecord, PlanStatus, StepRecord, StepStatus};
     use crate::state::{Move, State};
     use crate::testing::{World, secs, three_regions, with_database};
 
@@ -162,7 +165,7 @@ mod tests {
         assert_eq!(check(&world.state, &after), []);
         (plan.automatic, plan.kind) = (true, Kind::Failover);
         let id = plan.id;
-        after.plans.get_mut(&id).unwrap().plan = plan;
+        Arc::make_mut(after.plans.get_mut(&id).unwrap()).plan = plan;
         assert_eq!(check(&world.state, &after)[0].invariant, "S5");
     }
 
@@ -177,6 +180,49 @@ mod tests {
     }
 
     #[test]
+    fn names_that_go_ahead_of_the_writer() {
+        let mut config = three_regions();
+        with_database(&mut config, "app", Mode::Async);
+        let world = World::new(config);
+        let (app, eu) = (ServiceName::from("app"), RegionName::from("eu"));
+        let plan = switchover(&world.state, world.now, &app, Some(&eu), "test".into()).unwrap();
+        let mut opened = world.state.clone();
+        let open = Command::OpenPlan { plan: plan.clone(), explanation: None };
+        opened.apply(opened.index + 1, stamped(&world, open));
+        let done = |before: &State, wanted: fn(&Action) -> bool| {
+            let mut after = before.clone();
+            let step = plan.steps.iter().find(|step| wanted(&step.action)).unwrap();
+            let done = StepRecord {
+                status: StepStatus::Done,
+                attempt: 1,
+                started_at: world.now,
+                ended_at: Some(world.now),
+                note: String::new(),
+            };
+            Arc::make_mut(after.plans.get_mut(&plan.id).unwrap()).steps.insert(step.id, done);
+            check(before, &after).iter().map(|broken| broken.invariant).collect::<Vec<_>>()
+        };
+        assert_eq!(done(&opened, |action| matches!(action, Action::ShiftDns { .. })), ["S6", "S8"]);
+        let promoted = |action: &Action| matches!(action, Action::Promote { .. });
+        let held = opened.databases.get_mut(&app).unwrap();
+        held.owner = Owner::Held(eu);
+        assert_eq!(done(&opened, promoted), ["S6", "S8"], "it was granted the lease, and has not begun");
+    }
+
+    #[test]
+    fn what_is_moved_by_itself_during_a_pause() {
+        let mut world = World::new(three_regions());
+        world.kill("us");
+        world.run_for(secs(10));
+        let after = world.state.clone();
+        let mut before = after.clone();
+        before.plans.retain(|_, record| !record.plan.automatic);
+        assert!(before.plans.len() < after.plans.len());
+        before.paused = Some("a look at it".into());
+        assert!(check(&before, &after).iter().any(|broken| broken.detail.contains("paused")));
+    }
+
+    #[test]
     fn deeds_without_an_entry() {
         assert_eq!(broken(|state| state.paused = Some("secretly".into())), ["S8"]);
     }
@@ -184,11 +230,11 @@ mod tests {
     #[test]
     fn records_that_contradict_themselves() {
         let twice = |state: &mut State| {
-            let mut record = state.plans.values().next_back().unwrap().clone();
+            let mut record = PlanRecord::clone(state.plans.values().next_back().unwrap());
             (record.status, record.plan.id.0) = (PlanStatus::AwaitingApproval, 77);
-            state.plans.insert(record.plan.id, record.clone());
+            state.plans.insert(record.plan.id, Arc::new(record.clone()));
             record.plan.id.0 = 78;
-            state.plans.insert(record.plan.id, record);
+            state.plans.insert(record.plan.id, Arc::new(record));
         };
         assert!(broken(twice).contains(&"sound records"));
     }

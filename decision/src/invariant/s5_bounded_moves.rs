@@ -12,6 +12,9 @@ use crate::state::{Move, State};
 pub(super) fn check(before: &State, after: &State, found: &mut Found) {
     for (id, record) in &after.plans {
         if !before.plans.contains_key(id) && record.plan.automatic {
+            found.unless(before.paused.is_none(), "S5", || {
+                format!("{id} was opened while automation is paused")
+            });
             match writerless(before, &record.plan) {
                 true => seen_enough(after, &record.plan, found),
                 false => accused(after, &record.plan, found),

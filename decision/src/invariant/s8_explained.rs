@@ -3,6 +3,7 @@
 use super::Found;
 use crate::database::Owner;
 use crate::database::alone::Leave;
+use crate::event::Event;
 use crate::journal::Entry;
 use crate::plan::Epoch;
 use crate::state::State;
@@ -12,6 +13,20 @@ pub(super) fn check(before: &State, after: &State, found: &mut Found) {
     found.unless(is > was || !acted(before, after), "S8", || {
         format!("something acted at index {} without an entry after {was}", after.index)
     });
+    for (service, held) in &after.databases {
+        let had = before.databases.get(service).map(|had| (had.epoch, &had.owner));
+        let is_granted = matches!(held.owner, Owner::Held(_)) && had != Some((held.epoch, &held.owner));
+        let is_told = || {
+            after.journal.after(was).any(|entry| match &entry.event {
+                Event::LeaseGranted { service: of, epoch, .. } => (of, *epoch) == (service, held.epoch),
+                _ => false,
+            })
+        };
+        // Where there is no entry at all, that was said already.
+        found.unless(is == was || !is_granted || is_told(), "S8", || {
+            format!("{service} was granted at {}, and the journal does not tell", held.epoch)
+        });
+    }
     // Only what is new can have broken it; a whole verification costs tens of milliseconds.
     let mut head = before.journal.head();
     for (entry, seq) in after.journal.after(was).zip(was + 1..) {

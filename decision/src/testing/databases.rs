@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::config::{Config, Database, Engine, Instance, Login, MaxDataLoss, Mode, Profile};
 use crate::database::alone::{Alone, Commits, Seen};
 use crate::database::branch::Branch;
-use crate::database::{InstanceReport, InstanceRole, Position};
+use crate::database::{InstanceReport, InstanceRole, Position, Sequence};
 use crate::decide::Renewal;
 use crate::goal::{self, DatabaseGoal, DatabaseRole};
 use crate::lsn::Lsn;
@@ -128,7 +128,7 @@ impl World {
                             || *heir && told.heir != Some(held.epoch)
                     }),
                     DatabaseRole::Yield { .. } => true,
-                    DatabaseRole::Rest => held.settled(&agent.region).is_none(),
+                    DatabaseRole::Rest { .. } => held.settled(&agent.region).is_none(),
                 }
             })
         })
@@ -234,7 +234,7 @@ impl World {
                 }
             }
             DatabaseRole::Yield { .. } => {}
-            DatabaseRole::Rest => {
+            DatabaseRole::Rest { .. } => {
                 if matches!(instance.role, InstanceRole::Primary { .. }) {
                     instance.role = InstanceRole::Stopped { clean: false };
                 }
@@ -256,6 +256,7 @@ impl World {
             guard: None,
             alone: word,
             problem: None,
+            sequence: Sequence::default(),
         };
         let (agent, service) = (agent.clone(), wanted.service.clone());
         self.must(Command::ReportInstance { agent, service, report });

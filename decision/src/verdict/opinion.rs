@@ -8,6 +8,7 @@ use crate::evidence::{Condition, Evidence};
 use crate::explain::Opinion;
 use crate::goal::may_probe;
 use crate::name::{AgentId, CheckId, RegionName, ServiceName};
+use crate::planted::{self, Bug};
 use crate::time::Time;
 
 /// The checks of one region, found once: a configuration may hold ten thousand.
@@ -154,6 +155,9 @@ impl Votes {
     }
 
     fn needed(&self) -> usize {
+        if planted::has(Bug::OneVantageBelieved) {
+            return 1;
+        }
         (self.speakers() + self.silent) / 2 + 1
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
     let role = match writer {
         Some("eu") => DatabaseRole::Primary { ready: None, at_least: None },
         Some(of) => DatabaseRole::Replica { of: of.into(), heir: false },
-        None => DatabaseRole::Rest,
+        None => DatabaseRole::Rest { wrote_last: false },
     };
     let writer = writer.map(RegionName::from);
     DatabaseGoal {

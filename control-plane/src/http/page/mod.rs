@@ -135,8 +135,11 @@ fn words(line: &Line) -> (&'static str, &'static str, &'static str) {
 }
 
 fn incidents(html: &mut String, state: &State) {
-    let (open, resolved): (Vec<&Incident>, Vec<&Incident>) =
-        state.incidents.iter().partition(|incident| incident.resolved_at.is_none());
+    let (open, resolved): (Vec<&Incident>, Vec<&Incident>) = state
+        .incidents
+        .iter()
+        .map(|incident| &**incident)
+        .partition(|incident| incident.resolved_at.is_none());
     html.push_str("<section aria-label=\"Open incidents\">\n<h2>Open incidents</h2>\n<ul class=\"list\">\n");
     for incident in &open {
         let class = if incident.impact == Impact::Minor { "warn" } else { "bad" };

@@ -3,9 +3,9 @@
 use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode, Profile};
 use crate::database::branch::Branch;
-use crate::database::{InstanceReport, InstanceRole, Proof, lease};
+use crate::database::{InstanceReport, InstanceRole, Owner, Proof, Sequence, lease};
 use crate::decide::database::unfit_heir;
-use crate::decide::{decide_told, force, switchover, too_few_vantages};
+use crate::decide::{decide, decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
 use crate::name::AgentId;
@@ -89,6 +89,70 @@ fn an_heir_of_another_history_is_not_chosen_and_one_that_turns_out_so_gives_way(
     assert_eq!(holder(&world), Some("us"), "who ended in order goes on");
     let why = unfit_heir(&world.state, &app, &eu).unwrap();
     assert!(why.contains("another of that number counts"), "{why}");
+}
+
+#[test]
+fn names_follow_a_writer_only_where_anything_moves_by_itself() {
+    let mut world = world(Mode::Async);
+    world.state.databases.get_mut(&"app".into()).unwrap().owner = Owner::Held("eu".into());
+    let moves = |world: &World| {
+        let decision = decide(&world.state, &world.view, world.now);
+        assert_eq!(decision.refused, [], "the rules want what the state would refuse");
+        decision.commands.iter().any(|command| matches!(command, Command::OpenPlan { .. }))
+    };
+    assert!(moves(&world));
+    world.state.paused = Some("a look at it".into());
+    assert!(!moves(&world));
+    world.state.paused = None;
+    world.state.drained.insert("eu".into(), "new disks".into());
+    assert!(!moves(&world));
+    world.state.drained.clear();
+    world.state.sessions.values_mut().for_each(|session| session.live = false);
+    assert!(!moves(&world), "a majority of vantages is away");
+}
+
+#[test]
+fn what_was_overtaken_on_its_way_takes_nothing_back() {
+    let mut world = world(Mode::Async);
+    let app = "app".into();
+    let sequence = |process, number| Sequence { process, number };
+    let is_heir = |world: &World| world.state.databases[&app].instances[&"eu".into()].heir.is_some();
+    tell(&mut world, "eu", |report| (report.heir, report.sequence) = (Some(Epoch(1)), sequence(7, 2)));
+    assert!(is_heir(&world));
+    tell(&mut world, "eu", |report| (report.heir, report.sequence) = (None, sequence(7, 1)));
+    assert!(is_heir(&world), "it was told before");
+    tell(&mut world, "eu", |report| (report.heir, report.sequence) = (None, sequence(8, 1)));
+    assert!(!is_heir(&world), "another process has begun to count");
+}
+
+#[test]
+fn an_heir_that_told_of_an_old_timeline_takes_none_from_the_history() {
+    let mut world = world(Mode::Async);
+    let (app, ap) = ("app".into(), "ap".into());
+    let first = world.state.databases[&app].history.clone();
+    world.kill("us");
+    world.run_for(secs(10));
+    assert_eq!(holder(&world), Some("eu"));
+    let held = world.state.databases[&app].clone();
+    assert!(held.history.len() > first.len(), "{:?}", held.history);
+    let plan = switchover(&world.state, world.now, &app, Some(&ap), "test".into()).unwrap();
+    world.must(Command::OpenPlan { plan: plan.clone(), explanation: None });
+    tell(&mut world, "ap", |report| (report.heir, report.branch) = (Some(held.epoch), first.last().copied()));
+    world.must(Command::StartStep { plan: plan.id, step: plan.steps[0].id, attempt: 1 });
+    world.must(Command::ReleaseLease {
+        agent: AgentId::new("eu", 1),
+        service: app.clone(),
+        epoch: held.epoch,
+        clean: held.instances[&"eu".into()].position,
+        last_known: None,
+        unwritten: false,
+        why: "it was shut down in order".into(),
+    });
+    let (step, result) = (plan.steps[0].id, StepResult::Done { note: String::new() });
+    world.must(Command::StepDone { plan: plan.id, step, attempt: 1, epoch: plan.epoch, result });
+    world.must(Command::StartStep { plan: plan.id, step: plan.steps[1].id, attempt: 1 });
+    assert_eq!(holder(&world), Some("ap"));
+    assert_eq!(world.state.databases[&app].history, held.history);
 }
 
 #[test]
@@ -631,7 +695,7 @@ fn goals_say_who_writes_and_who_follows() {
     let vacancy = world.state.databases[&"app".into()].vacancy().unwrap().clone();
     assert!(matches!(vacancy.proof, Proof::Released { .. }));
     for region in ["us", "eu", "ap"] {
-        assert_eq!(role(&world, region), DatabaseRole::Rest);
+        assert_eq!(role(&world, region), DatabaseRole::Rest { wrote_last: region == "us" });
     }
 }
 

@@ -1,5 +1,7 @@
 //! Random worlds and random commands: what must always hold, and what must come right in the end.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -253,7 +255,7 @@ proptest! {
         if lost == "none" && !by_hand {
             prop_assert!(world.names_elsewhere_are_right(), "{:#?}", world.elsewhere);
             let open = world.state.incidents.iter().filter(|incident| incident.resolved_at.is_none());
-            prop_assert_eq!(open.collect::<Vec<_>>(), Vec::<&Incident>::new());
+            prop_assert_eq!(open.collect::<Vec<_>>(), Vec::<&Arc<Incident>>::new());
         }
     }
 }
