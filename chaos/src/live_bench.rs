@@ -5,7 +5,7 @@ mod cases;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chaos::live::scenario::{Run, Runner};
+use chaos::live::scenario::{Run, Runner, Until, Wound};
 use chaos::live::{Cluster, Judgement, Options, Through, Who};
 use serde_json::json;
 
@@ -121,10 +121,15 @@ fn go(flags: &Flags, runner: &mut Runner, what: &What, name: &str, n: usize) -> 
             print(flags, name, &json!(run), &run.judged, &note);
         }
         What::Random { wounds } => {
-            let run = runner.random(flags.wounds.unwrap_or(*wounds), flags.seed + n as u64)?;
+            let until = Until::Wounds(flags.wounds.unwrap_or(*wounds));
+            let run = runner.storm(until, Wound::PLAIN, flags.seed + n as u64)?;
             let see =
                 run.evidence.as_ref().map_or_else(String::new, |path| format!(", see {}", path.display()));
-            print(flags, name, &json!(run), &run.judged, &format!(", seed {}{see}", run.seed));
+            let unwell = match run.unwell.as_slice() {
+                [] => String::new(),
+                unwell => format!(", UNWELL {}", unwell.join("; ")),
+            };
+            print(flags, name, &json!(run), &run.judged, &format!(", seed {}{unwell}{see}", run.seed));
         }
     }
     Ok(())

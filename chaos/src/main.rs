@@ -2,6 +2,7 @@
 
 mod hand;
 mod live_bench;
+mod live_run;
 mod mutants;
 mod sim_run;
 
@@ -28,6 +29,8 @@ enum Task {
         seed: u64,
         spaces: Vec<String>,
     },
+    /// A storm of faults over a whole cluster, judged, with a page that shows it.
+    Live(live_run::Flags),
     /// Faults of a whole cluster with its database: how long nobody could write, what was lost.
     LiveBench(live_bench::Flags),
     /// Controllers and agents on a virtual clock, network and disk, under faults that a seed decides.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Switch { seed, spaces } => {
             chaos::net::run_switch(spaces, seed).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
         }
+        Task::Live(flags) => live_run::run(&flags),
         Task::LiveBench(flags) => live_bench::run(&flags),
         Task::Sim(flags) => sim_run::run_seeds(&flags),
         Task::Mutants(flags) => Ok(mutants::run_all(&flags)),

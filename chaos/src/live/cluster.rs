@@ -16,7 +16,7 @@ use super::place::Place;
 use super::prepare::{CLUSTER, Prepared, prepare};
 use super::programs::Programs;
 use super::regions_yml;
-use crate::net::{Link, Net};
+use crate::net::Net;
 
 /// Past it, what still runs is killed.
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -47,7 +47,6 @@ impl Cluster {
         let programs = Programs::find()?;
         let places: Vec<&str> = REGIONS.into_iter().chain([CLIENT]).collect();
         let net = Net::new("live", &places)?;
-        let link = Link { jitter: options.jitter, loss: options.loss, ..Link::delayed(options.one_way) };
         let folder = Folder::make()?;
         let layout = Layout::new(&net, folder.path())?;
         let prepared = prepare(&layout)?;
@@ -64,7 +63,7 @@ impl Cluster {
         let cluster =
             Cluster { options, places: runtimes, outside, parts, net, layout, programs, context, folder };
         // The distance comes last: what is only set up needs none.
-        cluster.net.change(|_, _, own| *own = link)?;
+        cluster.mend_links()?;
         for region in REGIONS {
             let mut parts = cluster.parts(region)?;
             parts.service.start(&cluster.net)?;

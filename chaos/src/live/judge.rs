@@ -80,6 +80,41 @@ pub(super) fn judge(attempts: &[Attempt], fault_ns: u64, rows: &BTreeSet<i64>) -
     judgement
 }
 
+/// A stretch of time, in milliseconds since the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Gap {
+    pub from_ms: f64,
+    pub until_ms: f64,
+}
+
+/// Longer than this without an acknowledgement, and somebody may have noticed.
+const NOTICED_MS: f64 = 200.0;
+
+/// When one of these could not write.
+pub(super) fn gaps(attempts: &[Attempt], who: Who, began_ns: u64) -> Vec<Gap> {
+    let mut acked: Vec<u64> = attempts
+        .iter()
+        .filter(|attempt| attempt.who == who && attempt.is_acked() && attempt.ended_ns >= began_ns)
+        .map(|attempt| attempt.ended_ns)
+        .collect();
+    acked.push(began_ns);
+    acked.sort_unstable();
+    let gap =
+        |pair: &[u64]| Gap { from_ms: ms(pair[0]) - ms(began_ns), until_ms: ms(pair[1]) - ms(began_ns) };
+    acked.windows(2).map(gap).filter(|gap| gap.until_ms - gap.from_ms > NOTICED_MS).collect()
+}
+
+/// Which server took writes from when until when, in the order in which they began to.
+pub(super) fn eras_seen(attempts: &[Attempt], began_ns: u64) -> Vec<(String, Gap)> {
+    let since = |ns: u64| ms(ns) - ms(began_ns);
+    let of = |(era, span): (&Era, Span)| {
+        (era.server.clone(), Gap { from_ms: since(span.first), until_ms: since(span.last) })
+    };
+    let mut seen: Vec<(String, Gap)> = eras(attempts).into_iter().map(of).collect();
+    seen.sort_by(|one, other| one.1.from_ms.total_cmp(&other.1.from_ms));
+    seen
+}
+
 fn gap_ms(attempts: &[Attempt], fault_ns: u64) -> f64 {
     let mut acks: Vec<u64> = attempts
         .iter()
@@ -170,6 +205,18 @@ mod tests {
         let judged = judge(&attempts, 505 * MS, &rows([0, 500, 510, 900, 910]));
         assert_eq!((judged.gap_ms, judged.eras, judged.recovered_ms), (390.0, 1, None));
         assert!(judged.lost.is_empty());
+    }
+
+    #[test]
+    fn gaps_are_told_of_each_who_tries_from_the_beginning_on() {
+        let at = |who, times: &[u64]| -> Vec<Attempt> {
+            times.iter().map(|at| acked(*at as i64, who, "a", *at)).collect()
+        };
+        let attempts = [at(Who::Client, &[10, 100, 900, 950]), at(Who::Inside, &[700])].concat();
+        let gap = |from_ms, until_ms| Gap { from_ms, until_ms };
+        assert_eq!(gaps(&attempts, Who::Client, 50 * MS), [gap(51.0, 851.0)]);
+        assert_eq!(gaps(&attempts, Who::Inside, 50 * MS), [gap(0.0, 651.0)]);
+        assert_eq!(eras_seen(&attempts, 0), [("a".to_owned(), gap(10.0, 950.0))]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use decision::config;
 use decision::database::lease::guard_after;
 
+use crate::net::Link;
+
 /// Of the parts that Regent has, the client is apart: see [`CLIENT`].
 pub const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-southeast-1"];
 /// A place of its own, as far from every region as they are from each other.
@@ -60,6 +62,11 @@ impl Default for Options {
 impl Options {
     pub fn new(profile: Profile, mode: Mode) -> Options {
         Options { profile, mode, ..Options::default() }
+    }
+
+    /// Between any two places.
+    pub(super) fn link(&self) -> Link {
+        Link { jitter: self.jitter, loss: self.loss, ..Link::delayed(self.one_way) }
     }
 
     /// How long a primary may write after its last renewal.

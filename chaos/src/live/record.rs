@@ -78,15 +78,26 @@ impl Attempt {
     }
 }
 
+/// What a name server said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lookup {
+    /// In which region it is.
+    pub to: &'static str,
+    pub at_ns: u64,
+    /// To which regions the name leads; none: it did not answer.
+    pub leads: Vec<&'static str>,
+}
+
 /// Shared by all clients of one run.
 pub(super) struct Book {
     next: AtomicI64,
     attempts: Mutex<Vec<Attempt>>,
+    lookups: Mutex<Vec<Lookup>>,
 }
 
 impl Book {
     pub fn new(first_id: i64) -> Book {
-        Book { next: AtomicI64::new(first_id), attempts: Mutex::default() }
+        Book { next: AtomicI64::new(first_id), attempts: Mutex::default(), lookups: Mutex::default() }
     }
 
     /// Every attempt has an id of its own.
@@ -100,6 +111,14 @@ impl Book {
 
     pub fn note(&self, attempt: Attempt) {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push(attempt);
+    }
+
+    pub fn note_lookup(&self, lookup: Lookup) {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(lookup);
+    }
+
+    pub fn lookups(&self) -> Vec<Lookup> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn so_far<T>(&self, f: impl FnOnce(&[Attempt]) -> T) -> T {

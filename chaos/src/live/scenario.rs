@@ -3,7 +3,8 @@
 mod fault;
 mod long;
 mod quorum;
-mod random;
+mod storm;
+mod wound;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,7 +25,8 @@ use super::record::{Attempt, Era, Who};
 pub use fault::Fault;
 pub use long::Long;
 pub use quorum::WithoutQuorum;
-pub use random::{Random, Wound};
+pub use storm::{Inflicted, Storm, Until};
+pub use wound::Wound;
 
 /// After health, for whoever waits to take over to have said so.
 const REST: Duration = Duration::from_secs(2);
@@ -172,6 +174,23 @@ pub(super) fn steady(load: &Load, before: Option<&Era>) -> anyhow::Result<()> {
     };
     loop {
         let acked = load.so_far(|attempts| attempts.iter().rev().filter(is_wanted).take(STEADY).count());
+        if acked >= STEADY {
+            return Ok(());
+        }
+        anyhow::ensure!(began.elapsed() < RECOVERED_WITHIN, "no steady writes within {RECOVERED_WITHIN:?}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Until the client is acknowledged again and again, from then on.
+pub(super) fn steady_since(load: &Load, since_ns: u64) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let is_acked = |attempt: &&Attempt| attempt.who == Who::Client && attempt.is_acked();
+    loop {
+        let acked = load.so_far(|attempts| {
+            let later = attempts.iter().rev().take_while(|attempt| attempt.ended_ns > since_ns);
+            later.filter(is_acked).take(STEADY).count()
+        });
         if acked >= STEADY {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 //! beside every server.
 
 mod lane;
+mod resolver;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Config;
 
 use super::cluster::Cluster;
-use super::layout::{POSTGRES_PORT, WRITE_PORT};
+use super::layout::{DNS_PORT, POSTGRES_PORT, WRITE_PORT};
 use super::options::{CLIENT, Mode, Profile, REGIONS};
 use super::place::Place;
 use super::record::{Attempt, Book, Who};
 use super::sql;
 use lane::{Lane, Pace};
+use resolver::Resolver;
 
 /// Between two inserts of one client.
 const EVERY: Duration = Duration::from_millis(10);
@@ -89,6 +91,18 @@ impl Cluster {
             load.add(&self.outside, target);
         }
         Ok(load)
+    }
+
+    /// Somebody asks every region's name server all the time.
+    pub fn add_resolvers(&self, load: &mut Load) -> anyhow::Result<()> {
+        let regions: Vec<_> =
+            self.layout.regions.iter().map(|region| (region.address, region.name)).collect();
+        for region in &self.layout.regions {
+            let (server, book) = (region.at(DNS_PORT), Arc::clone(&load.book));
+            let resolver = Resolver { to: region.name, server, regions: regions.clone(), book };
+            load.lanes.push(self.place(CLIENT)?.handle().spawn(resolver.run()));
+        }
+        Ok(())
     }
 
     fn by_network(&self, region: &str, port: u16) -> anyhow::Result<Config> {
