@@ -1,5 +1,6 @@
 //! Networks of regions by hand, whole clusters under faults, and simulated ones.
 
+mod failpoints;
 mod hand;
 mod live_bench;
 mod live_run;
@@ -37,6 +38,8 @@ enum Task {
     Sim(sim_run::Flags),
     /// Whether the simulation finds bugs that are put in on purpose.
     Mutants(mutants::Flags),
+    /// The same with a crash at every boundary of a failover and of a planned move.
+    Failpoints(failpoints::Flags),
     /// Remove what networks left whose owner was killed.
     NetSweep,
 }
@@ -50,7 +53,8 @@ fn main() -> ExitCode {
         Task::Live(flags) => live_run::run(&flags),
         Task::LiveBench(flags) => live_bench::run(&flags),
         Task::Sim(flags) => sim_run::run_seeds(&flags),
-        Task::Mutants(flags) => Ok(mutants::run_all(&flags)),
+        Task::Mutants(flags) => mutants::run_all(&flags),
+        Task::Failpoints(flags) => failpoints::run(&flags),
         Task::NetSweep => hand::sweep(),
     };
     match done {

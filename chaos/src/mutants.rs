@@ -1,8 +1,12 @@
 //! `chaos mutants`: for each bug that can be put in, after how many seeds it is found, and by what.
 
+use std::collections::VecDeque;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use anyhow::ensure;
 use chaos::sim::{Bug, Options, run};
 use serde::Serialize;
 
@@ -17,6 +21,8 @@ pub struct Flags {
     /// Those of this name alone
     #[arg(long, value_name = "NAME")]
     only: Vec<Bug>,
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
     /// A line of JSON for each, instead of words
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     output: Option<String>,
@@ -32,29 +38,53 @@ struct Line {
     invariant: Option<&'static str>,
 }
 
-pub fn run_all(flags: &Flags) -> ExitCode {
-    let lasts = Duration::from_secs(flags.minutes * 60);
-    let mut is_missed = false;
-    for bug in Bug::ALL.into_iter().filter(|bug| flags.only.is_empty() || flags.only.contains(bug)) {
-        let options = Options { lasts, faults: None, is_read: false, planted: Some(bug) };
-        let found = (1..=flags.seeds).find_map(|seed| {
-            let report = run(seed, &options).0;
-            report.violations.first().map(|broken| (seed, broken.invariant))
-        });
-        is_missed |= found.is_none();
-        let line = Line {
-            name: bug,
-            caught: found.is_some(),
-            seeds: found.map_or(flags.seeds, |(seed, _)| seed),
-            invariant: found.map(|(_, invariant)| invariant),
-        };
-        match flags.output {
-            Some(_) => println!("{}", serde_json::to_string(&line).unwrap_or_default()),
-            None => match line.invariant {
-                Some(invariant) => println!("{bug:?}: found by {invariant} with seed {}", line.seeds),
-                None => println!("{bug:?}: NOT FOUND in {} seeds", line.seeds),
-            },
+pub fn run_all(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let wanted = |bug: &Bug| flags.only.is_empty() || flags.only.contains(bug);
+    let bugs: VecDeque<Bug> = Bug::all().filter(wanted).collect();
+    ensure!(
+        bugs.iter().all(|bug| bug.is_here()),
+        "this program has no bugs in its rules: `cargo xtask mutants` builds one that has, with `--cfg regent_planted`"
+    );
+    let (all, bugs) = (bugs.len(), Mutex::new(bugs));
+    let next = || bugs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
+    let missed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..flags.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(bug) = next() {
+                    let line = try_one(bug, flags);
+                    missed.fetch_add(usize::from(!line.caught), Ordering::Relaxed);
+                    tell(flags, &line);
+                }
+            });
         }
+    });
+    let missed = missed.into_inner();
+    eprintln!("{} of {all} found", all - missed);
+    Ok(if missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn try_one(bug: Bug, flags: &Flags) -> Line {
+    let lasts = Duration::from_secs(flags.minutes * 60);
+    let options = Options { planted: Some(bug), ..Options::lasting(lasts) };
+    let found = (1..=flags.seeds).find_map(|seed| {
+        let report = run(seed, &options).0;
+        report.violations.first().map(|broken| (seed, broken.invariant))
+    });
+    Line {
+        name: bug,
+        caught: found.is_some(),
+        seeds: found.map_or(flags.seeds, |(seed, _)| seed),
+        invariant: found.map(|(_, invariant)| invariant),
     }
-    if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn tell(flags: &Flags, line: &Line) {
+    match (&flags.output, line.invariant) {
+        (Some(_), _) => println!("{}", serde_json::to_string(line).unwrap_or_default()),
+        (None, Some(invariant)) => {
+            println!("{}: found by {invariant} with seed {}", line.name, line.seeds);
+        }
+        (None, None) => println!("{}: NOT FOUND in {} seeds", line.name, line.seeds),
+    }
 }

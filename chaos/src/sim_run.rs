@@ -1,7 +1,7 @@
 //! `chaos sim`: many seeds, or one to be read.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -16,6 +16,9 @@ pub struct Flags {
     /// Simulated minutes of each
     #[arg(long, default_value_t = 10)]
     minutes: u64,
+    /// Begin no more seeds after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    within: Option<u64>,
     #[arg(long, default_value_t = 2)]
     jobs: usize,
     /// A line of JSON for each seed, instead of words
@@ -42,6 +45,8 @@ struct Line<'a> {
     writes: usize,
     lost: usize,
     violations: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inconclusive: Option<&'a str>,
 }
 
 pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -52,20 +57,21 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (first, end) = flags.seeds.split_once("..").context("--seeds is two numbers, as 1..1000")?;
     let (first, end): (u64, u64) = (first.parse()?, end.parse()?);
     anyhow::ensure!(first < end, "--seeds {}: there is none", flags.seeds);
-    let (next, is_broken) = (AtomicU64::new(first), AtomicBool::new(false));
+    let (next, done, lost) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
     let began = Instant::now();
+    let is_over = || flags.within.is_some_and(|within| began.elapsed().as_secs() >= within);
     std::thread::scope(|scope| {
         for _ in 0..flags.jobs.max(1) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
+                    if seed >= end || is_over() {
                         return;
                     }
-                    let options = Options { lasts, faults: None, is_read: false, planted: flags.planted };
+                    let options = Options { planted: flags.planted, ..Options::lasting(lasts) };
                     let (report, faults, _) = run(seed, &options);
-                    is_broken.fetch_or(!report.violations.is_empty(), Ordering::Relaxed);
-                    tell(flags, seed, &report);
+                    done.fetch_add(1, Ordering::Relaxed);
+                    lost.fetch_add(u64::from(!tell(flags, seed, &report)), Ordering::Relaxed);
                     if flags.output.is_none() && !report.violations.is_empty() {
                         tell_shrunk(seed, &options, faults, &report);
                     }
@@ -73,23 +79,28 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
             });
         }
     });
-    let seconds = (end - first) as f64 * lasts.as_secs_f64();
+    let (done, lost) = (done.into_inner(), lost.into_inner());
+    let seconds = done as f64 * lasts.as_secs_f64();
     let took = began.elapsed().as_secs_f64();
     eprintln!(
-        "{} seeds, {seconds:.0} simulated seconds in {took:.1} s: {:.0} a second",
-        end - first,
+        "{done} seeds, {seconds:.0} simulated seconds in {took:.1} s: {:.0} a second; {lost} failed",
         seconds / took
     );
-    Ok(if is_broken.into_inner() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if lost > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn tell(flags: &Flags, seed: u64, report: &Report) {
+/// Whether nothing was broken.
+fn tell(flags: &Flags, seed: u64, report: &Report) -> bool {
     let violations: Vec<String> =
         report.violations.iter().map(|broken| format!("{}: {}", broken.invariant, broken.detail)).collect();
     let line = Line {
         seed,
         trace_hash: format!("{:016x}", report.trace_hash),
-        verdict: if violations.is_empty() { "passed" } else { "failed" },
+        verdict: match report.inconclusive {
+            _ if !violations.is_empty() => "failed",
+            Some(_) => "inconclusive",
+            None => "passed",
+        },
         faults: report.faults,
         events: report.events,
         entries: report.entries,
@@ -97,6 +108,7 @@ fn tell(flags: &Flags, seed: u64, report: &Report) {
         writes: report.writes,
         lost: report.lost,
         violations,
+        inconclusive: report.inconclusive,
     };
     match flags.output {
         Some(_) => println!("{}", serde_json::to_string(&line).unwrap_or_default()),
@@ -104,8 +116,12 @@ fn tell(flags: &Flags, seed: u64, report: &Report) {
             for broken in &line.violations {
                 println!("seed {seed}: {broken}");
             }
+            if let (Some(why), true) = (line.inconclusive, line.violations.is_empty()) {
+                println!("seed {seed} proves nothing: {why}");
+            }
         }
     }
+    line.violations.is_empty()
 }
 
 fn tell_shrunk(seed: u64, options: &Options, faults: Vec<Planned>, report: &Report) {
@@ -120,7 +136,7 @@ fn tell_shrunk(seed: u64, options: &Options, faults: Vec<Planned>, report: &Repo
 }
 
 fn replay(seed: u64, lasts: Duration, planted: Option<Bug>) -> ExitCode {
-    let options = Options { lasts, faults: None, is_read: true, planted };
+    let options = Options { is_read: true, planted, ..Options::lasting(lasts) };
     let (report, _, lines) = run(seed, &options);
     for line in lines {
         println!("{line}");

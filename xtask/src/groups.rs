@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::install::install;
-use crate::{cargo, run};
+use crate::{cargo, run, sim};
 
 struct Group {
     name: &'static str,
@@ -40,9 +40,9 @@ const GROUPS: [Group; 4] = [
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {
     for name in names {
-        if name != "unit" && !GROUPS.iter().any(|group| group.name == name) {
+        if name != "unit" && name != "sim" && !GROUPS.iter().any(|group| group.name == name) {
             let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
-            bail!("there is no group {name:?}; there are unit, {}", known.join(", "));
+            bail!("there is no group {name:?}; there are unit, {}, sim", known.join(", "));
         }
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
@@ -63,6 +63,10 @@ pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {
         eprintln!("group {}", group.name);
         // Whole servers and clusters: one at a time, or they starve each other on a small machine.
         run(cargo(&["test", "--workspace", "--tests", "--", "--test-threads=1", group.filter]))?;
+    }
+    if wanted("sim") {
+        eprintln!("group sim");
+        sim::test()?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod groups;
 mod install;
+mod sim;
 
 use std::process::{Command, ExitCode};
 
@@ -14,8 +15,9 @@ const USAGE: &str = "usage:
   cargo xtask test [GROUP…]      install what tests need and run them; all groups, or those named
   cargo xtask check              formatting, lints, the purity of decision/, dependencies
   cargo xtask bench [PART…]      speed beside etcd, nginx and Knot (see `cargo xtask bench --help`)
+  cargo xtask mutants [OPTIONS]  whether the simulation finds bugs that are put in (see `chaos mutants --help`)
 groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), postgres (PostgreSQL), cluster (Regent's own processes
-  on loopback), netns (root: regions as network namespaces of this machine)";
+  on loopback), netns (root: regions as network namespaces of this machine), sim (nothing)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         "up" => up(rest),
         "test" => groups::test(rest),
         "check" => check::check(),
+        "mutants" => sim::mutants(rest),
         "bench" if rest.iter().any(|arg| arg == "--help" || arg == "-h") => {
             println!("{}", bench::USAGE);
             Ok(ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ use wire::agent::{FromAgent, StepReport, ToAgent};
 
 use super::ground::{Ground, Machine};
 use super::message::Message;
+use super::planted::Around;
 use super::timer::{OfAgent, Timer};
 use super::watch::Watch;
 
@@ -277,7 +278,7 @@ impl Agent {
 
     /// S2
     fn is_offered(&mut self, goal: Goal, ground: &mut Ground) {
-        if goal.generation < self.goal.generation {
+        if goal.generation < self.goal.generation && !ground.has(Around::TakesOlderGoals) {
             let what = format!("goal of generation {}", goal.generation);
             let why = format!("generation {} is held", self.goal.generation);
             self.refusals.push((what, why));

@@ -9,12 +9,14 @@ use decision::config::Timings;
 use decision::decide::{self, decide};
 use decision::heard::Heard;
 use decision::name::{RegionName, ServiceName};
+use decision::plan::Plan;
 use decision::state::State;
 use decision::time::{Time, Uptime};
 
+use super::ambush::Phase;
 use super::ground::{Ground, Machine};
 use super::message::{Answer, Asked, Message};
-use super::planted::Bug;
+use super::planted::Around;
 use super::raft::{Durable, Member, Out, Raft};
 use super::rounds::{Rounds, Wants};
 use super::sessions::{Purpose, Sessions};
@@ -67,12 +69,6 @@ pub(super) struct Term {
     /// What was decided and is not committed yet.
     deciding: Option<u64>,
     looks: u64,
-}
-
-impl Term {
-    pub(super) fn now(&self, uptime: Uptime) -> Time {
-        self.heard.since() + uptime.since(self.begun)
-    }
 }
 
 /// To whom the outcome is told.
@@ -248,7 +244,7 @@ impl Controller {
 
     /// Sends what may be sent, has the rest wait for the disk, and sees what has come of it.
     fn says(&mut self, out: Vec<Out<Stamped>>, ground: &mut Ground) {
-        let is_synced = self.raft.is_synced() || ground.has(Bug::SaysBeforeSync);
+        let is_synced = self.raft.is_synced() || ground.has(Around::SaysBeforeSync);
         let (later, now): (Vec<_>, Vec<_>) =
             out.into_iter().partition(|out| out.is_synced_first && !is_synced);
         self.sends(now, ground);
@@ -363,6 +359,7 @@ impl Controller {
         let term = self.raft.term();
         self.elected = Some(term);
         ground.ledger.leads(ground.queue.now(), term, self.id);
+        ground.phases.push(Phase::Elected);
         self.rounds.clear();
         self.proved = None;
         self.begins_round(true, ground);
@@ -409,12 +406,10 @@ impl Controller {
     }
 
     fn looks(&mut self, ground: &mut Ground) {
-        let uptime = ground.uptime(self.machine);
-        let Some(term) = &mut self.term else { return };
+        let Some((now, term)) = self.now(ground).zip(self.term.as_mut()) else { return };
         if term.deciding.is_some() {
             return;
         }
-        let now = term.now(uptime);
         let decision = decide(&self.state, &term.heard.view(), now);
         if let Some(refused) = decision.refused.first() {
             let detail = format!("the rules want what the state refuses: {refused}");
@@ -448,7 +443,7 @@ impl Controller {
         if !self.leads(ground) {
             return None;
         }
-        let at = self.term.as_ref().map(|term| term.now(ground.uptime(self.machine)))?;
+        let at = self.now(ground)?;
         let mut out = Vec::new();
         let id = self.raft.propose(Stamped { at, by: by.to_owned(), command }, &mut out)?;
         self.proposed.insert(id.index, (id.term, whose));
@@ -478,22 +473,29 @@ impl Controller {
         }
     }
 
+    /// The leader's time: it goes on by a clock that nobody sets. None: it does not lead.
+    pub(super) fn now(&self, ground: &Ground) -> Option<Time> {
+        let term = self.term.as_ref()?;
+        if ground.has(Around::TrustsWallClock) {
+            return Some(ground.hosts[self.machine].clock.wall(ground.queue.now()));
+        }
+        Some(term.heard.since() + ground.uptime(self.machine).since(term.begun))
+    }
+
     /// As an operator asks it. False: it does not lead.
     pub fn submits(&mut self, command: Command, by: &str, ground: &mut Ground) -> bool {
         self.proposes(command, by, Whose::Own(0), ground).is_some()
     }
 
-    pub fn switches_over(&mut self, service: &ServiceName, to: &RegionName, ground: &mut Ground) {
-        let Some(now) = self.term.as_ref().map(|term| term.now(ground.uptime(self.machine))) else { return };
-        if let Ok(plan) = decide::switchover(&self.state, now, service, Some(to), "as wished".into()) {
-            self.submits(Command::OpenPlan { plan, explanation: None }, "operator/ann", ground);
-        }
+    /// None: it is refused, or this one does not lead.
+    pub fn planned_move(&self, service: &ServiceName, to: &RegionName, ground: &Ground) -> Option<Plan> {
+        let now = self.now(ground)?;
+        decide::switchover(&self.state, now, service, Some(to), "as wished".into()).ok()
     }
 
     /// Why the service is where it is, as its leader sees it now.
     pub fn explains(&self, service: &ServiceName, ground: &Ground) -> Option<String> {
-        let term = self.term.as_ref()?;
-        let now = term.now(ground.uptime(self.machine));
+        let (now, term) = self.now(ground).zip(self.term.as_ref())?;
         let decision = decide(&self.state, &term.heard.view(), now);
         let found = decision.explanations.get(service).map(|found| found.conclusion.clone());
         let plan = self.state.open_plan(service).map(|record| format!("{record:?}"));
@@ -528,10 +530,8 @@ impl Controller {
     }
 
     fn does(&mut self, asked: Asked, whose: Whose, ground: &mut Ground) {
-        let uptime = ground.uptime(self.machine);
-        let answer = match (&mut self.term, asked) {
-            (Some(term), Asked::Hear(agent)) => {
-                let now = term.now(uptime);
+        let answer = match (self.now(ground).zip(self.term.as_mut()), asked) {
+            (Some((now, term)), Asked::Hear(agent)) => {
                 term.heard.note(&agent, now);
                 Answer::Heard
             }
@@ -553,7 +553,7 @@ impl Controller {
             }
             (Some(_), Asked::ReadIndex) => {
                 let index = self.raft.committed();
-                if ground.has(Bug::ReadsWithoutRound) {
+                if ground.has(Around::ReadsWithoutRound) {
                     return self.tells(whose, 0, Answer::Index(index), ground);
                 }
                 return self.waits_for_round(whose, Wants::Index(index), ground);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use decision::time::Uptime;
 
+use super::ambush::Phase;
 use super::chance::Chance;
 use super::clock::Clock;
 use super::history::History;
 use super::ledger::Ledger;
 use super::message::Message;
 use super::net::{Coming, Net};
-use super::planted::Bug;
+use super::planted::{Around, Bug};
 use super::queue::{Moment, Queue};
 use super::timer::Timer;
 use super::trace::Trace;
@@ -64,6 +65,8 @@ pub struct Host {
     pub agent_life: u32,
     /// Faults under way of what clients are served by here.
     pub broken_services: u32,
+    /// And those that leave no room on its disk for a server to write.
+    pub full_disks: u32,
     /// What each write takes longer.
     pub slow_disk: Duration,
     disk_free: Moment,
@@ -77,6 +80,8 @@ pub struct Ground {
     pub ledger: Ledger,
     pub history: History,
     pub trace: Trace,
+    /// What has just begun or ended, for whoever lies in wait.
+    pub phases: Vec<Phase>,
     pub planted: Option<Bug>,
 }
 
@@ -97,6 +102,7 @@ impl Host {
             frozen: Vec::new(),
             agent_life: 0,
             broken_services: 0,
+            full_disks: 0,
             slow_disk: Duration::ZERO,
             disk_free: Moment::default(),
         }
@@ -109,8 +115,8 @@ impl Ground {
     }
 
     /// Whether this bug is in.
-    pub fn has(&self, planted: Bug) -> bool {
-        self.planted == Some(planted)
+    pub fn has(&self, planted: Around) -> bool {
+        self.planted == Some(Bug::Around(planted))
     }
 
     pub fn uptime(&self, machine: Machine) -> Uptime {

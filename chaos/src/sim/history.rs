@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use decision::plan::Epoch;
+use decision::database::Ownership;
+use decision::name::{RegionName, ServiceName};
+use decision::plan::{Epoch, Kind};
+use decision::state::State;
 
 use super::ground::Machine;
 use super::ledger::Ledger;
@@ -16,8 +19,8 @@ struct Acknowledged {
     record: Record,
 }
 
-#[derive(Default)]
 pub struct History {
+    service: ServiceName,
     branches: u32,
     /// Who takes writes now.
     writers: BTreeSet<Machine>,
@@ -26,6 +29,8 @@ pub struct History {
     newest: Epoch,
     /// What may be lost when somebody takes writes: what was acknowledged so long before the last that was. None: nothing.
     pub may_lose: Option<Duration>,
+    /// Whoever writes does so by the controllers' word alone, and never by promises of the others.
+    by_lease: bool,
     pub lost: usize,
     pub writes: usize,
     /// When anything was acknowledged last.
@@ -33,8 +38,19 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(may_lose: Option<Duration>) -> History {
-        History { may_lose, ..History::default() }
+    pub fn new(service: ServiceName, may_lose: Option<Duration>, by_lease: bool) -> History {
+        History {
+            service,
+            branches: 0,
+            writers: BTreeSet::new(),
+            acknowledged: Vec::new(),
+            newest: Epoch::default(),
+            may_lose,
+            by_lease,
+            lost: 0,
+            writes: 0,
+            last: None,
+        }
     }
 
     pub fn branch(&mut self) -> BranchId {
@@ -42,20 +58,27 @@ impl History {
         BranchId(self.branches)
     }
 
-    /// S1: nothing is acknowledged after the first of a later epoch.
+    /// S1: nothing is acknowledged after the first of a later epoch; nor by anybody whom the log does not name, for
+    /// that a lease is over comes there after it is over.
     pub fn acknowledges(
         &mut self,
         at: Moment,
-        machine: Machine,
+        region: &RegionName,
         record: Record,
         epoch: Epoch,
         ledger: &mut Ledger,
     ) {
         if epoch < self.newest {
-            let detail = format!(
-                "machine {machine} acknowledged a write at epoch {epoch} after one at {}",
-                self.newest
-            );
+            let detail =
+                format!("{region} acknowledged a write at epoch {epoch} after one at {}", self.newest);
+            ledger.finds(at, "S1", detail);
+        }
+        let held = ledger.newest().1.databases.get(&self.service);
+        let holder = held.and_then(Ownership::holder);
+        if self.by_lease && holder != Some(region) {
+            let holder = holder.map_or("nobody", RegionName::as_str);
+            let detail =
+                format!("{region} acknowledged a write at epoch {epoch}, and {holder} holds the lease");
             ledger.finds(at, "S1", detail);
         }
         self.newest = self.newest.max(epoch);
@@ -73,7 +96,7 @@ impl History {
         self.writers.iter().copied().filter(move |writer| *writer != machine)
     }
 
-    /// S3: whoever takes writes has what was acknowledged, but for what may be lost.
+    /// S3: whoever takes writes has what was acknowledged, but for what may be lost; and in a planned move, all.
     pub fn takes_writes(
         &mut self,
         at: Moment,
@@ -87,7 +110,7 @@ impl History {
         let before = self.acknowledged.len();
         let mut too_old = None;
         let last = self.acknowledged.last().map_or(at, |write| write.at);
-        let may_lose = self.may_lose;
+        let may_lose = self.may_lose.filter(|_| !is_planned(ledger.newest().1, &self.service, epoch));
         self.acknowledged.retain(|write| {
             let has = log.has(write.record);
             if !has && may_lose.is_none_or(|within| last.since(write.at) > within) {
@@ -104,4 +127,12 @@ impl History {
             ledger.finds(at, "S3", detail);
         }
     }
+}
+
+/// Whether who writes at this epoch was to take over without any loss.
+fn is_planned(state: &State, service: &ServiceName, epoch: Epoch) -> bool {
+    state.open_plan(service).is_some_and(|open| {
+        let plan = &open.plan;
+        plan.epoch == epoch && matches!(plan.kind, Kind::Switchover | Kind::Failback) && !plan.accepts_loss
+    })
 }

@@ -23,9 +23,10 @@ use decision::name::{AgentId, RegionName, ServiceName};
 use decision::plan::Epoch;
 use decision::time::Uptime;
 
+use super::ambush::Phase;
 use super::ground::{Ground, Machine};
 use super::message::{Answer, Asked, Message};
-use super::planted::Bug;
+use super::planted::Around;
 use super::postgres::{Files, Postgres, Process, Sync, first_log};
 use super::timer::{OfGuard, OfInstance, Timer};
 use super::wal::Log;
@@ -119,7 +120,7 @@ impl Instance {
     pub fn restarts(&mut self, is_machine: bool, ground: &Ground) {
         let level = self.rules.level().filter(|_| !is_machine);
         let (mut disk, calls) = (self.disk.clone(), self.calls);
-        if ground.has(Bug::ForgetsReleased) {
+        if ground.has(Around::ForgetsReleased) {
             disk.released = None;
         }
         let guard = if is_machine { GuardState::default() } else { self.guard.clone() };
@@ -192,17 +193,10 @@ impl Instance {
         let armed = self.guard.deadline.armed();
         let is_armed = armed.is_some_and(|lease| lease.epoch == goal.epoch.0);
         let failsafe = goal.wished.failsafe.then_some(goal.wished.lease.ttl);
-        let is_bound = self.promises.forbids(&self.service, goal.epoch, failsafe, now)
-            && !ground.has(Bug::ForgetsPromises);
+        let is_bound = self.promises.forbids(&self.service, goal.epoch, failsafe, now);
         let left = self.lease(goal.epoch, now).map(|held| held.left(now));
         let leased = is_leased(left, is_armed, is_bound, goal.wished.lease.ttl);
         let mut look = self.look(postgres, &goal, leased, released.is_some(), now);
-        if ground.has(Bug::RestsReceiving)
-            && self.rules.follows() == Some(&None)
-            && let SeenProcess::Replica { streaming, .. } = &mut look.seen.process
-        {
-            *streaming = false;
-        }
         let number = ground.chance.next();
         let commits = self.rules.note(&goal, &look, number, now);
         if !Reconciler::weighs(&goal, &look) {
@@ -399,7 +393,8 @@ impl Instance {
                 self.rules.following.is_started(now);
             }
             Action::Promote => {
-                if !ground.has(Bug::PromotesUnguarded) {
+                ground.phases.push(Phase::Promotes);
+                if !ground.has(Around::PromotesUnguarded) {
                     self.arms(goal.epoch, now, ground)?;
                 }
                 branch::mark(&mut self.disk.marks, goal.epoch, timeline);
@@ -411,9 +406,7 @@ impl Instance {
                     branch::mark(&mut self.disk.marks, goal.epoch, timeline);
                 }
                 let place = of.as_ref().and_then(|of| places.get(of).copied());
-                if of.is_some() || !ground.has(Bug::RestsReceiving) {
-                    own(all, self.machine).follows(place, ground);
-                }
+                own(all, self.machine).follows(place, ground);
                 self.rules.is_told(of.as_ref());
             }
             Action::Stop => {
@@ -436,6 +429,7 @@ impl Instance {
                 self.gives_back(release, own(all, self.machine), ground);
             }
             Action::Rewind { of } | Action::Clone { of } => {
+                ground.phases.push(Phase::Copies);
                 let is_copy = matches!(action, Action::Clone { .. });
                 self.source(of, all, places, ground).ok_or("whom it is to be made from cannot be reached")?;
                 if is_copy {
@@ -582,10 +576,6 @@ impl Instance {
         ground: &mut Ground,
     ) -> Result<(), decision::database::deadline::Refused> {
         let now = ground.uptime(self.machine);
-        if ground.has(Bug::RevivesLease) && self.guard.deadline.is_due(now.0) {
-            self.guard.deadline.ended();
-            self.guard.is_killing = false;
-        }
         self.guard.deadline.arm(lease, now.0)?;
         if !std::mem::replace(&mut self.guard.rings, true) {
             let after = Uptime(lease.deadline_ns).since(now);
@@ -605,7 +595,9 @@ impl Instance {
                     self.kills(postgres, ground);
                 } else if let Some(lease) = self.guard.deadline.armed() {
                     self.guard.rings = true;
-                    let after = Uptime(lease.deadline_ns).since(now);
+                    let left = Uptime(lease.deadline_ns).since(now);
+                    // Only a guard with a bug finds nothing due then.
+                    let after = if left.is_zero() { CALM } else { left };
                     ground.ring(self.machine, after, Timer::Guard(OfGuard::Deadline));
                 }
             }
@@ -637,7 +629,7 @@ impl Instance {
     /// The server may have ended in order.
     pub fn notices(&mut self, postgres: &mut Postgres, ground: &mut Ground) {
         if matches!(postgres.process, Process::None) && self.guard.deadline.armed().is_some() {
-            self.is_gone(true, postgres, ground);
+            self.is_gone(!postgres.has_died(), postgres, ground);
         }
     }
 
@@ -650,6 +642,7 @@ impl Instance {
 
     /// S1: first nothing of it lives; then that is on disk; then it is told.
     fn gives_back(&mut self, mut release: Release, postgres: &mut Postgres, ground: &mut Ground) {
+        ground.phases.push(Phase::Released);
         self.rules.following.is_stopped();
         self.is_gone(true, postgres, ground);
         let timeline = postgres.log().map(Log::timeline);
@@ -716,7 +709,7 @@ impl Instance {
 
     fn granted(&mut self, sent: Uptime, ground: &mut Ground) {
         let Some(wanted) = self.wanted else { return };
-        let sent = if ground.has(Bug::CountsFromReceipt) { ground.uptime(self.machine) } else { sent };
+        let sent = if ground.has(Around::CountsFromReceipt) { ground.uptime(self.machine) } else { sent };
         let held = wanted.granted(sent);
         if !held.is_after(self.held) {
             return;

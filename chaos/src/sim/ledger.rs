@@ -13,6 +13,8 @@ use super::raft::{Logged, Member};
 
 /// So many states are kept for members that are behind; whoever is further behind gets a later one, as a snapshot.
 const KEPT: usize = 128;
+/// Of so many entries one is told twice, in a copy of the state (S9).
+const REPEATED_EVERY: u64 = 8;
 
 /// What does not hold, and when that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +104,13 @@ impl Ledger {
             return Outcome::Batch { outcomes: outcomes.collect() };
         }
         let before = state.clone();
+        let again = index.is_multiple_of(REPEATED_EVERY).then(|| stamped.clone());
         let outcome = state.apply(index, stamped);
-        for broken in invariant::check(&before, state) {
+        let mut broken = invariant::check(&before, state);
+        if let (Some(again), false) = (again, matches!(outcome, Outcome::Refused { .. })) {
+            broken.extend(invariant::check_repeated(state, &again));
+        }
+        for broken in broken {
             self.finds(at, broken.invariant, broken.detail);
         }
         outcome

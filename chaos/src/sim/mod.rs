@@ -8,23 +8,30 @@
 //! promised is judged in `history`, and what is demanded at the end in `world`.
 
 mod agent;
+mod ambush;
 mod chance;
 mod clock;
 mod controller;
+mod failpoints;
 mod fault;
 mod ground;
 mod history;
 mod instance;
+mod layout;
 mod ledger;
 mod message;
 mod net;
+mod operators;
 mod planted;
 mod postgres;
 mod queue;
 mod raft;
 mod readers;
 mod rounds;
+mod schedule;
+mod script;
 mod sessions;
+mod setup;
 mod shrink;
 #[cfg(test)]
 mod tests;
@@ -34,9 +41,13 @@ mod wal;
 mod watch;
 mod world;
 
-pub use fault::{Layout, Planned, Shown};
+pub use ambush::Ambush;
+pub use failpoints::{AT_AND_AFTER, crash_at, points};
+pub use fault::{Planned, Shown};
+pub use layout::Layout;
 pub use ledger::Violation;
 pub use planted::Bug;
 pub use queue::Moment;
+pub use script::Script;
 pub use shrink::shrink;
 pub use world::{Options, Report, run};

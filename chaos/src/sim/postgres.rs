@@ -10,7 +10,7 @@ use decision::plan::Epoch;
 use decision::time::Uptime;
 
 use super::ground::{Ground, Machine};
-use super::planted::Bug;
+use super::planted::Around;
 use super::timer::{OfPostgres, Timer};
 use super::wal::{Log, Parted, Record};
 use super::{history, message};
@@ -130,12 +130,22 @@ pub struct Postgres {
     pub process: Process,
     /// Of the processes, one after another.
     pub run: u32,
+    /// The last one ended by itself.
+    died: bool,
     sessions: u64,
 }
 
 impl Postgres {
     pub fn new(machine: Machine, name: RegionName) -> Postgres {
-        Postgres { machine, name, files: Files::Absent, process: Process::None, run: 0, sessions: 0 }
+        Postgres {
+            machine,
+            name,
+            files: Files::Absent,
+            process: Process::None,
+            run: 0,
+            died: false,
+            sessions: 0,
+        }
     }
 
     pub fn log(&self) -> Option<&Log> {
@@ -204,6 +214,7 @@ impl Postgres {
         ground: &mut Ground,
     ) {
         self.run += 1;
+        self.died = false;
         self.process = Process::Starting { as_replica, of };
         if let Files::Present(data) = &mut self.files {
             data.is_clean = false;
@@ -213,10 +224,11 @@ impl Postgres {
         self.ring(takes, |run| OfPostgres::Started { run, epoch, sync }, ground);
     }
 
-    /// Every process of it ends at once; what was not flushed is gone.
+    /// Every process of it ends at once; what was not flushed is gone, or some of it.
     pub fn is_killed(&mut self, ground: &mut Ground) {
         self.run += 1;
         ground.history.ends(self.machine);
+        self.keeps_some(ground);
         match std::mem::replace(&mut self.process, Process::None) {
             Process::Primary(primary) => {
                 for (machine, sender) in primary.senders {
@@ -234,7 +246,30 @@ impl Postgres {
     pub fn is_lost(&mut self, ground: &mut Ground) {
         self.run += 1;
         ground.history.ends(self.machine);
+        self.keeps_some(ground);
         self.process = Process::None;
+    }
+
+    fn keeps_some(&mut self, ground: &Ground) {
+        let (Files::Present(data), Process::Primary(primary)) = (&mut self.files, &self.process) else {
+            return;
+        };
+        data.log.end += ground.chance.below(primary.written.saturating_sub(data.log.end) + 1);
+    }
+
+    /// It can write nothing, and ends by itself, as PostgreSQL does.
+    fn panics(&mut self, ground: &mut Ground) -> bool {
+        let has_room = ground.hosts[self.machine].full_disks == 0;
+        if !has_room {
+            self.is_killed(ground);
+            self.died = true;
+        }
+        !has_room
+    }
+
+    /// Whether the last process ended by itself. Told once.
+    pub fn has_died(&mut self) -> bool {
+        std::mem::take(&mut self.died)
     }
 
     /// In order: a primary first has everybody who listens get everything.
@@ -298,6 +333,9 @@ impl Postgres {
     }
 
     fn has_started(&mut self, epoch: Epoch, sync: Sync, ground: &mut Ground) {
+        if self.panics(ground) {
+            return;
+        }
         let Process::Starting { as_replica, of } = self.process else { return };
         if as_replica {
             self.process = Process::Replica(Replica { of, ..Replica::default() });
@@ -309,6 +347,9 @@ impl Postgres {
     }
 
     fn has_promoted(&mut self, epoch: Epoch, sync: Sync, ground: &mut Ground) {
+        if self.panics(ground) {
+            return;
+        }
         let id = ground.history.branch();
         let Files::Present(data) = &mut self.files else { return };
         let timeline = data.log.timeline() + 1;
@@ -421,6 +462,9 @@ impl Postgres {
         }
         replica.is_flushing = false;
         let (Some(log), Some(of)) = (replica.received.take(), replica.of) else { return };
+        if self.panics(ground) {
+            return;
+        }
         let now = ground.queue.now();
         let Some(own) = self.log_mut() else { return };
         if !own.takes(&log, log.end) {
@@ -501,6 +545,9 @@ impl Postgres {
     }
 
     fn has_flushed(&mut self, end: u64, ground: &mut Ground) {
+        if self.panics(ground) {
+            return;
+        }
         let Some(log) = self.log_mut() else { return };
         log.end = end;
         let Process::Primary(primary) = &mut self.process else { return };
@@ -538,7 +585,7 @@ impl Postgres {
         have.sort_unstable_by(|a, b| b.cmp(a));
         let safe = match primary.sync.acks.checked_sub(1) {
             None => newest.end,
-            _ if ground.has(Bug::AcknowledgesAlone) => newest.end,
+            _ if ground.has(Around::AcknowledgesAlone) => newest.end,
             Some(last) => have.get(last).copied().unwrap_or(0).min(newest.end),
         };
         let epoch = primary.epoch;
@@ -548,7 +595,7 @@ impl Postgres {
         }
         for Commit { end, client } in done {
             let record = Record { branch: newest.branch, end };
-            ground.history.acknowledges(ground.queue.now(), self.machine, record, epoch, &mut ground.ledger);
+            ground.history.acknowledges(ground.queue.now(), &self.name, record, epoch, &mut ground.ledger);
             self.send(client, Message::Written, ground);
         }
     }

@@ -140,8 +140,9 @@ pub struct Raft<C> {
     committed: u64,
     /// Entries a message carries at most.
     at_once: usize,
-    /// A bug that is put in on purpose.
+    /// Bugs that are put in on purpose.
     pub votes_twice: bool,
+    pub commits_older_terms: bool,
 }
 
 impl<C> Raft<C> {
@@ -159,6 +160,7 @@ impl<C> Raft<C> {
             committed: 0,
             at_once: 256,
             votes_twice: false,
+            commits_older_terms: false,
         }
     }
 
@@ -313,7 +315,8 @@ impl<C> Raft<C> {
         let Role::Leader(leading) = &self.role else { return };
         let next = leading.next[usize::from(to)];
         let before = LogId { term: self.term_at(next - 1), index: next - 1 };
-        let entries = self.log.iter().skip(next as usize - 1).take(self.at_once).cloned().collect();
+        let at_once = if self.commits_older_terms { 1 } else { self.at_once };
+        let entries = self.log.iter().skip(next as usize - 1).take(at_once).cloned().collect();
         let (term, committed, round) = (self.term, self.committed, leading.round);
         let message = Message::Append { term, before, entries, committed, round };
         out.push(Out { to, message, is_synced_first: false });
@@ -529,7 +532,8 @@ impl<C> Raft<C> {
         let mut has = leading.has.clone();
         has.sort_unstable_by(|a, b| b.cmp(a));
         let by_majority = has[usize::from(self.members) / 2];
-        if by_majority > self.committed && self.term_at(by_majority) == self.term {
+        let is_own = self.term_at(by_majority) == self.term || self.commits_older_terms;
+        if by_majority > self.committed && is_own {
             self.committed = by_majority;
         }
     }

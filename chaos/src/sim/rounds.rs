@@ -11,7 +11,7 @@ use decision::plan::Epoch;
 use super::controller::{Controller, Whose};
 use super::ground::Ground;
 use super::message::Answer;
-use super::planted::Bug;
+use super::planted::Around;
 
 /// Who was not answered yet.
 #[derive(Default)]
@@ -45,18 +45,16 @@ impl Controller {
         position: Option<Position>,
         ground: &mut Ground,
     ) {
-        let now = ground.uptime(self.machine);
-        let Some(term) = &mut self.term else {
+        let Some((at, term)) = self.now(ground).zip(self.term.as_mut()) else {
             return self.tells(whose, 0, Answer::NotLeader, ground);
         };
-        let at = term.now(now);
         // Before it is noted: what is refused must not put off the end of the lease.
         let is_refused = refusal(&self.state, &agent, &service, epoch).is_some()
             || !term.heard.renew(&service, epoch, position, at);
         if is_refused {
             return self.tells(whose, 0, Answer::Refused, ground);
         }
-        if ground.has(Bug::RenewsWithoutRound) {
+        if ground.has(Around::RenewsWithoutRound) {
             return self.tells(whose, 0, Answer::Granted, ground);
         }
         self.waits_for_round(whose, Wants::Lease { agent, service, epoch }, ground);
@@ -110,11 +108,10 @@ impl Controller {
 
     /// What an agent told, and what the rules say to it at once.
     pub(super) fn with_what_follows(&self, told: &Command, ground: &Ground) -> Command {
-        let Some(term) = &self.term else { return told.clone() };
+        let Some((now, term)) = self.now(ground).zip(self.term.as_ref()) else { return told.clone() };
         if waiting(&self.state, told).is_none() {
             return told.clone();
         }
-        let now = term.now(ground.uptime(self.machine));
         let then = decide_told(&self.state, &term.heard.view(), now, std::slice::from_ref(told));
         match then.is_empty() {
             true => told.clone(),

@@ -12,6 +12,7 @@ use wire::agent::{FromAgent, StepReport, ToAgent};
 use super::controller::Controller;
 use super::ground::{Ground, Machine};
 use super::message::{Answer, Asked, Message};
+use super::planted::Around;
 use super::timer::{OfController, Timer};
 
 /// As a controller serves sessions.
@@ -106,6 +107,8 @@ impl Controller {
         // The agent has given up what it had here before.
         self.sessions.retain(|_, serving| serving.agent != agent);
         let by = format!("agent/{agent}").into();
+        // Whether it is behind what the agent holds or not.
+        let early = ground.has(Around::TakesOlderGoals).then(|| goal::of_agent(&self.state, &agent));
         let serving = Serving {
             agent,
             machine,
@@ -120,6 +123,9 @@ impl Controller {
             heard: 1,
         };
         self.sessions.insert(session, serving);
+        if let Some(goal) = early {
+            self.tells_agent(session, ToAgent::Goal(Box::new(goal)), ground);
+        }
         ground.ring(self.machine, CATCH_UP_WITHIN, Timer::Controller(OfController::Behind { session }));
         self.may_open(session, ground);
     }

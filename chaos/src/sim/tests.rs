@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::planted::Around;
 use super::{Bug, Options, Report, run};
 
 fn options(minutes: u64) -> Options {
-    Options { lasts: Duration::from_secs(minutes * 60), faults: None, is_read: false, planted: None }
+    Options::lasting(Duration::from_secs(minutes * 60))
 }
 
 fn reports(seeds: std::ops::Range<u64>, options: &Options) -> Vec<Report> {
@@ -14,7 +15,7 @@ fn reports(seeds: std::ops::Range<u64>, options: &Options) -> Vec<Report> {
 
 #[test]
 fn a_seed_decides_everything() {
-    let options = options(3);
+    let options = options(5);
     let (once, again) = (reports(1..4, &options), reports(1..4, &options));
     assert_eq!(once, again);
     assert_ne!(once[0].trace_hash, once[1].trace_hash);
@@ -42,8 +43,14 @@ fn a_replica_that_missed_an_epoch_is_no_stranger() {
     assert_eq!(run(393, &options(10)).0.violations, []);
 }
 
+/// A primary was fenced, and whoever took over died before it wrote anything, for good: the first has everything.
+#[test]
+fn one_that_crashed_as_a_primary_before_the_last_says_what_it_has() {
+    assert_eq!(run(71, &options(10)).0.violations, []);
+}
+
 #[test]
 fn a_vote_given_twice_is_found() {
-    let options = Options { planted: Some(Bug::VotesTwice), ..options(6) };
+    let options = Options { planted: Some(Bug::Around(Around::VotesTwice)), ..options(6) };
     assert!((1..60).any(|seed| !run(seed, &options).0.violations.is_empty()));
 }

@@ -4,41 +4,43 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use decision::command::Command;
-use decision::config::{Config, Mode, Profile};
+use decision::config::{Config, Profile};
+use decision::database::Proof;
+use decision::event;
 use decision::goal;
 use decision::name::AgentId;
-use decision::testing;
 
 use super::agent::Agent;
+use super::ambush::{Ambush, Phase, Victim, ambushes};
 use super::chance::Chance;
 use super::controller::Controller;
-use super::fault::{self, Fault, Layout, Planned, Shown};
+use super::fault::{self, Fault, Planned, Shown};
 use super::ground::{Event, Ground, Host, Machine};
 use super::history::History;
 use super::instance::{Instance, Places};
+use super::layout::Layout;
 use super::ledger::{Ledger, Violation};
 use super::message::Message;
 use super::net::Net;
-use super::planted::Bug;
+use super::operators::{Operators, undone};
+use super::planted::{Around, Bug, PutIn};
 use super::postgres::{self, Postgres};
 use super::queue::{Moment, Queue};
 use super::readers::Readers;
+use super::script::Script;
+use super::setup::{MANY_MOVES, REGIONS, SERVICE, config, faults, wild};
 use super::timer::Timer;
 use super::trace::Trace;
 
-const REGIONS: [&str; 3] = ["us", "eu", "ap"];
 const FIRST_WRITE: Duration = Duration::from_secs(1);
 const CLIENT_WAITS: Duration = Duration::from_secs(1);
 /// Clients write every half a second at the latest.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 /// What a replica tells of how long ago it was level may be so old.
 const LATE: Duration = Duration::from_secs(6);
-const MANY_MOVES: u32 = 1_000;
-const QUIET_BEFORE: Duration = Duration::from_secs(20);
-/// What broke last is mended before a region is lost for good: else whoever would take over may lack too much.
-const SETTLES_WITHIN: Duration = Duration::from_secs(60);
-/// From when nothing new breaks on, until all must be well.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(120);
+const UNDONE_EVERY: Duration = Duration::from_secs(5);
+/// Fewer writes than that were acknowledged in a second: nobody was there to be disturbed.
+const WRITES_LEAST: f64 = 0.3;
 
 pub struct World {
     pub layout: Layout,
@@ -52,8 +54,20 @@ pub struct World {
     places: Places,
     client: Client,
     readers: Readers,
+    operators: Operators,
+    script: Option<Script>,
     faults: Vec<Planned>,
+    ambushes: Vec<Ambush>,
+    /// Each phase so far, as often as it came.
+    phases: Vec<Phase>,
+    /// Up to where the log, and its journal, were looked at.
+    seen: (u64, u64),
+    /// What the journal told of, that nothing does in which nothing breaks.
+    troubles: usize,
     lasts: Moment,
+    /// From when things break, and until when; but for what is lost for good.
+    wild: Moment,
+    calm: Moment,
 }
 
 /// Who writes wherever it may; where that was last.
@@ -73,23 +87,37 @@ pub struct Report {
     /// Entries of the log, and moves of a service.
     pub entries: u64,
     pub moves: usize,
+    /// Of what went on while things broke.
+    pub phases: usize,
     /// Acknowledged to clients, and then lost within what may be.
     pub writes: usize,
     pub lost: usize,
     pub violations: Vec<Violation>,
+    /// Why it proves nothing, though nothing was found.
+    pub inconclusive: Option<&'static str>,
 }
 
 /// What of a run its seed does not say.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub lasts: Duration,
-    /// Instead of those that the seed gives.
+    /// Instead of those that the seed gives, and instead of what lies in wait by it.
     pub faults: Option<Vec<Planned>>,
+    /// One thing happens and nothing else, but for what lies in wait here.
+    pub script: Option<(Script, Vec<Ambush>)>,
     pub is_read: bool,
     pub planted: Option<Bug>,
 }
 
+impl Options {
+    /// As its seed has it.
+    pub fn lasting(lasts: Duration) -> Options {
+        Options { lasts, faults: None, script: None, is_read: false, planted: None }
+    }
+}
+
 pub fn run(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
+    let _bug = PutIn::new(options.planted);
     let mut world = World::new(seed, options);
     let report = world.runs();
     (report, world.faults, world.ground.trace.lines().to_vec())
@@ -101,7 +129,10 @@ impl World {
         let layout = Layout { regions: REGIONS.len() };
         let profile = *chance.pick(&[Profile::Balanced, Profile::Fast]);
         let timings = profile.timings();
-        let config = config(profile, &chance);
+        let mut config = config(profile, &chance);
+        if options.script.is_some() {
+            (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
+        }
         let wished = config.services.values().find_map(|service| service.database.as_ref());
         let may_lose =
             wished.filter(|wished| wished.mode.acks() == 0).map(|wished| wished.max_data_loss.time + LATE);
@@ -118,11 +149,19 @@ impl World {
         let drift = || chance.below(2 * drift_most + 1) as i64 - drift_most as i64;
         let hosts = (0..layout.machines()).map(|_| Host::new(drift())).collect();
         let lasts = Moment(0) + options.lasts;
-        let faults = options.faults.clone().unwrap_or_else(|| faults(&chance, layout, options.lasts));
+        let (wild, calm) = wild(options.lasts, options.script.is_some());
+        let (faults, ambushes) = match (&options.faults, &options.script) {
+            (Some(faults), _) => (faults.clone(), Vec::new()),
+            (None, Some((script, ambushes))) => (script.faults(layout, wild, lasts), ambushes.clone()),
+            (None, None) => (faults(&chance, layout, options.lasts), ambushes(&chance, layout)),
+        };
+        let by_lease = !wished.is_some_and(|wished| wished.failsafe);
         let members = layout.regions as u8;
         let controller = |n: usize| {
             let mut controller = Controller::new(n as u8, members, &format!("controller/{}", n + 1), timings);
-            controller.raft.votes_twice = options.planted == Some(Bug::VotesTwice);
+            let has = |bug| options.planted == Some(Bug::Around(bug));
+            controller.raft.votes_twice = has(Around::VotesTwice);
+            controller.raft.commits_older_terms = has(Around::CommitsOlderTerms);
             controller
         };
         let agent = |n: usize| {
@@ -136,7 +175,7 @@ impl World {
         };
         let instance = |n: usize| {
             let controllers = (0..layout.regions).map(|next| layout.controller((n + next) % layout.regions));
-            Instance::new("app".into(), AgentId::new(REGIONS[n], 1), layout.agent(n), controllers.collect())
+            Instance::new(SERVICE.into(), AgentId::new(REGIONS[n], 1), layout.agent(n), controllers.collect())
         };
         let place = |n: usize| (REGIONS[n].into(), layout.agent(n));
         World {
@@ -149,16 +188,25 @@ impl World {
             readers: Readers::default(),
             controllers: (0..layout.regions).map(controller).collect(),
             agents: (0..layout.regions).map(agent).collect(),
+            operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec()),
             faults,
+            ambushes,
+            phases: Vec::new(),
+            seen: (0, 0),
+            troubles: 0,
             lasts,
+            wild,
+            calm,
+            script: options.script.as_ref().map(|(script, _)| *script),
             ground: Ground {
                 queue: Queue::default(),
                 net,
                 hosts,
                 chance: Chance::new(seed ^ 0x5eed),
                 ledger: Ledger::default(),
-                history: History::new(may_lose),
+                history: History::new(SERVICE.into(), may_lose, by_lease),
                 trace: Trace::new(options.is_read),
+                phases: Vec::new(),
                 planted: options.planted,
             },
         }
@@ -174,11 +222,12 @@ impl World {
         for machine in self.layout.regions..self.layout.machines() {
             self.ground.queue.put(Moment(0) + FIRST_WRITE, Event::Writes(machine));
         }
-        self.ground.queue.put(Moment(0) + QUIET_BEFORE, Event::Operates);
-        self.ground.queue.put(Moment(0) + QUIET_BEFORE, Event::Reads);
+        self.ground.queue.put(self.wild, Event::Operates);
+        self.ground.queue.put(self.wild, Event::Reads);
         let mut is_configured = false;
         while let Some(event) = self.ground.queue.take(self.lasts) {
             self.happens(event);
+            self.springs();
             if !is_configured {
                 is_configured = self.configures();
             }
@@ -202,10 +251,20 @@ impl World {
             faults: self.faults.len(),
             entries: index,
             moves,
+            phases: self.phases.len(),
             writes: self.ground.history.writes,
             lost: self.ground.history.lost,
             violations: self.ground.ledger.violations().to_vec(),
+            inconclusive: self.inconclusive(),
         }
+    }
+
+    fn inconclusive(&self) -> Option<&'static str> {
+        let seconds = self.lasts.since(Moment(0)).as_secs_f64();
+        if (self.ground.history.writes as f64) < seconds * WRITES_LEAST {
+            return Some("hardly anything was written");
+        }
+        (self.troubles == 0).then_some("no fault had an effect")
     }
 
     /// As an operator does it once, by whoever leads first.
@@ -303,6 +362,11 @@ impl World {
             message => {
                 let before = Rc::clone(&agent.goal);
                 agent.hears(message, ground);
+                let (was, is) = (before.generation, agent.goal.generation);
+                if is < was {
+                    let detail = format!("agent {} went back from goal {was} to {is}", agent.id);
+                    ground.ledger.finds(ground.queue.now(), "S2", detail);
+                }
                 if agent.is_live && !Rc::ptr_eq(&before, &agent.goal) {
                     instance.is_told(agent.goal.databases.first(), ground);
                 }
@@ -352,22 +416,107 @@ impl World {
         }
     }
 
-    /// An operator moves the service now and then.
+    /// Until things are to calm down; what an operator left in the way of that is taken back.
     fn operates(&mut self) {
         let now = self.ground.queue.now();
-        let next = self.ground.chance.between(Duration::from_secs(20), Duration::from_secs(200));
-        self.ground.queue.put(now + next, Event::Operates);
-        if now + RECOVERS_WITHIN + SETTLES_WITHIN > self.lasts {
+        let is_calm = now >= self.calm;
+        let next = match is_calm {
+            true => now + UNDONE_EVERY,
+            false => {
+                let pause = self.ground.chance.between(Duration::from_secs(10), Duration::from_secs(120));
+                (now + pause).min(self.calm)
+            }
+        };
+        if let Some(script) = self.script {
+            return self.follows(script);
+        }
+        self.ground.queue.put(next, Event::Operates);
+        let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground));
+        let Some(leader) = leader else { return };
+        match (is_calm, undone(&leader.state)) {
+            (false, _) => self.operators.operates(leader, &mut self.ground),
+            (true, Some(undone)) => {
+                leader.submits(undone, "operator/ann", &mut self.ground);
+            }
+            (true, None) => {}
+        }
+    }
+
+    /// Until it has begun.
+    fn follows(&mut self, script: Script) {
+        let Some(to) = script.planned_move() else { return };
+        if self.ground.ledger.newest().1.plans.values().any(|record| !record.plan.automatic) {
             return;
         }
-        let to = self.ground.chance.pick(&REGIONS);
+        self.ground.queue.put(self.ground.now() + UNDONE_EVERY, Event::Operates);
         let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground));
-        if let Some(leader) = leader {
-            leader.switches_over(&"app".into(), &(*to).into(), &mut self.ground);
+        let Some(leader) = leader else { return };
+        if let Some(plan) = leader.planned_move(&SERVICE.into(), &to, &self.ground) {
+            leader.submits(Command::OpenPlan { plan, explanation: None }, "operator/ann", &mut self.ground);
         }
     }
 
     // Faults.
+
+    /// What lay in wait for what has just happened.
+    fn springs(&mut self) {
+        let is_wild = self.ground.now() >= self.wild;
+        let (index, state) = self.ground.ledger.newest();
+        if index > self.seen.0 {
+            for entry in state.journal.after(self.seen.1) {
+                self.ground.phases.extend(Phase::of(&entry.event));
+                self.troubles += usize::from(is_wild && is_trouble(&entry.event));
+            }
+            self.seen = (index, state.journal.last_seq());
+        }
+        for phase in std::mem::take(&mut self.ground.phases) {
+            if !is_wild {
+                continue;
+            }
+            self.phases.push(phase);
+            let sprung = self.ambushes.iter().filter(|ambush| ambush.is_due(&self.phases));
+            for ambush in sprung.copied().collect::<Vec<_>>() {
+                self.strikes(&ambush);
+            }
+        }
+    }
+
+    fn strikes(&mut self, ambush: &Ambush) {
+        let from = self.ground.queue.now() + ambush.after;
+        let until = (from + ambush.lasts).min(self.calm);
+        if from >= until {
+            return;
+        }
+        let fault = ambush.fault(self.victim(ambush.victim), self.layout);
+        let n = self.faults.len();
+        self.faults.push(Planned { from, until, fault });
+        self.ground.queue.put(from, Event::Begins(n));
+        self.ground.queue.put(until, Event::Ends(n));
+    }
+
+    fn victim(&self, victim: Victim) -> Machine {
+        let service = SERVICE.into();
+        let (_, state) = self.ground.ledger.newest();
+        let held = state.databases.get(&service);
+        let last =
+            held.and_then(|held| held.vacancy().map_or(held.holder(), |vacancy| vacancy.last.as_ref()));
+        let place = |name: &decision::name::RegionName| self.places.get(name).copied();
+        let holder = last.and_then(place).unwrap_or(self.layout.agent(0));
+        match victim {
+            Victim::Holder => holder,
+            Victim::Heir => {
+                let to = state.open_plan(&service).and_then(|open| place(&open.plan.to));
+                to.filter(|to| *to != holder).unwrap_or_else(|| {
+                    self.layout.agent((self.layout.region(holder) + 1) % self.layout.regions)
+                })
+            }
+            Victim::Leader => {
+                let leads = |machine: &Machine| self.controllers[*machine].leads(&self.ground);
+                self.layout.controllers().find(leads).unwrap_or(0)
+            }
+            Victim::Any(machine) => machine,
+        }
+    }
 
     fn begins(&mut self, n: usize) {
         let now = self.ground.queue.now();
@@ -488,7 +637,7 @@ impl World {
         self.ground.goes_on(waiting);
     }
 
-    /// L1 and L3: nothing new has broken for long enough.
+    /// L1 to L3: nothing new has broken for long enough.
     fn demands(&mut self) {
         let now = self.ground.queue.now();
         let (_, newest) = self.ground.ledger.newest();
@@ -510,7 +659,7 @@ impl World {
         let silent = self.ground.history.last.map_or(now.since(Moment(0)), |last| now.since(last));
         if may_move && silent > SERVED_WITHIN {
             let leader = self.controllers.iter().find(|controller| controller.leads(&self.ground));
-            let why = leader.and_then(|leader| leader.explains(&"app".into(), &self.ground));
+            let why = leader.and_then(|leader| leader.explains(&SERVICE.into(), &self.ground));
             let detail =
                 format!("nothing was written for {} s: {}", silent.as_secs(), why.unwrap_or_default());
             wanting.push(("L1", detail));
@@ -524,6 +673,23 @@ impl World {
                 wanting.push(("L3", format!("agent {n} does not know what it should do")));
             }
         }
+        for (n, agent) in self.agents.iter().enumerate().filter(|(n, _)| !is_live(*n)) {
+            if newest.sessions.get(&agent.id).is_some_and(|session| session.live) {
+                wanting.push(("L3", format!("agent {n} is lost, and held for live")));
+            }
+        }
+        for (n, server) in self.servers.iter().enumerate().filter(|(n, _)| may_move && is_live(*n)) {
+            let follows = match &server.process {
+                postgres::Process::Primary(_) => true,
+                postgres::Process::Replica(replica) => replica.streams,
+                postgres::Process::None | postgres::Process::Starting { .. } => false,
+            };
+            let told =
+                newest.databases.get(&SERVICE.into()).and_then(|held| held.instances.get(&server.name));
+            if !follows {
+                wanting.push(("L2", format!("the database in {} does not follow: {told:?}", REGIONS[n])));
+            }
+        }
         if let Err(why) = std::mem::take(&mut self.readers).judge() {
             wanting.push(("S7", why));
         }
@@ -533,44 +699,13 @@ impl World {
     }
 }
 
-fn faults(chance: &Chance, layout: Layout, lasts: Duration) -> Vec<Planned> {
-    let (begin, end) = (Moment(0) + QUIET_BEFORE, Moment(0) + lasts);
-    let lost_at = Moment(0) + lasts.saturating_sub(RECOVERS_WITHIN);
-    let calm = Moment(0) + lasts.saturating_sub(RECOVERS_WITHIN + SETTLES_WITHIN);
-    let mut planned = fault::schedule(chance, layout, begin, calm);
-    // A random core is well in the end, the rest may be broken for good.
-    if chance.permille(500) {
-        let region = chance.below(layout.regions as u64) as usize;
-        planned.extend(fault::lost(layout, region, lost_at, end + Duration::from_secs(1)));
-    }
-    planned
-}
-
-fn config(profile: Profile, chance: &Chance) -> Config {
-    let timings = profile.timings();
-    let mut config = testing::config(&REGIONS);
-    config.strategy.profile = profile;
-    config.strategy.detection_timeout = timings.detection_timeout;
-    config.strategy.session_timeout = timings.session_timeout;
-    config.strategy.min_stay = timings.min_stay;
-    config.strategy.hold_down = timings.hold_down;
-    for check in &mut config.checks {
-        check.interval = timings.probe_interval;
-        check.timeout = timings.probe_timeout;
-        check.healthy_threshold = timings.healthy_threshold;
-        check.unhealthy_threshold = timings.unhealthy_threshold;
-    }
-    let mode = *chance.pick(&[Mode::Async, Mode::Sync { acks: 1 }, Mode::SyncStrict { acks: 1 }]);
-    testing::with_database(&mut config, "app", mode);
-    for service in config.services.values_mut() {
-        if let Some(database) = &mut service.database {
-            database.lease = profile.lease();
-            database.failsafe = chance.permille(300);
+/// What no journal tells of where nothing breaks.
+fn is_trouble(event: &event::Event) -> bool {
+    match event {
+        event::Event::SessionLost { .. } | event::Event::VerdictChanged { .. } => true,
+        event::Event::LeaseEnded { vacancy, .. } => {
+            !matches!(vacancy.proof, Proof::Released { clean: Some(_), .. })
         }
+        _ => false,
     }
-    // Mostly so many that the last ones are not refused.
-    if chance.permille(800) {
-        (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
-    }
-    config
 }

@@ -1,0 +1,82 @@
+//! Operators: planned moves, and what else a person may ask for at a bad moment: a plan that was made long ago, the
+//! end of a plan that runs, a pause, a drain, a copy anew, a configuration that somebody else has changed meanwhile.
+
+use decision::command::Command;
+use decision::name::{RegionName, ServiceName};
+use decision::plan::{Plan, PlanId};
+use decision::state::State;
+
+use super::chance::Chance;
+use super::controller::Controller;
+use super::ground::Ground;
+
+const BY: &str = "operator/ann";
+const SAVED_MOST: usize = 4;
+
+pub struct Operators {
+    service: ServiceName,
+    regions: Vec<RegionName>,
+    /// Plans that were made, and not asked for yet.
+    saved: Vec<Plan>,
+}
+
+impl Operators {
+    pub fn new(service: ServiceName, regions: Vec<RegionName>) -> Operators {
+        Operators { service, regions, saved: Vec::new() }
+    }
+
+    /// One of them asks whoever leads for something.
+    pub fn operates(&mut self, leader: &mut Controller, ground: &mut Ground) {
+        let to = ground.chance.pick(&self.regions).clone();
+        let state = leader.state.clone();
+        if let Some(undone) = undone(&state).filter(|_| ground.chance.permille(600)) {
+            leader.submits(undone, BY, ground);
+            return;
+        }
+        let command = match ground.chance.below(16) {
+            0..8 => leader.planned_move(&self.service, &to, ground).map(opens),
+            8 | 9 => {
+                self.saved.extend(leader.planned_move(&self.service, &to, ground));
+                self.saved.drain(..self.saved.len().saturating_sub(SAVED_MOST));
+                None
+            }
+            10 => self.saved.pop().map(opens),
+            11 => Some(Command::Cancel { plan: some_plan(&state, &ground.chance), why: "as wished".into() }),
+            12 => Some(Command::Approve { plan: some_plan(&state, &ground.chance) }),
+            13 => Some(Command::Pause { why: "a look at it".into() }),
+            14 => Some(Command::Drain { region: to, why: "new machines".into() }),
+            _ => self.meddles(&state, to, &ground.chance),
+        };
+        if let Some(command) = command {
+            leader.submits(command, BY, ground);
+        }
+    }
+
+    fn meddles(&self, state: &State, region: RegionName, chance: &Chance) -> Option<Command> {
+        match chance.below(2) {
+            0 => Some(Command::Reinit { service: self.service.clone(), region, number: chance.next() }),
+            _ => {
+                let config = Box::new(state.config.as_deref()?.clone());
+                let parent_generation = state.config_generation.saturating_sub(chance.below(2));
+                Some(Command::SetConfig { parent_generation, config })
+            }
+        }
+    }
+}
+
+/// Takes back one of the things that keep automation from acting. None: nothing does.
+pub fn undone(state: &State) -> Option<Command> {
+    if state.paused.is_some() {
+        return Some(Command::Resume);
+    }
+    state.drained.keys().next().map(|region| Command::Undrain { region: region.clone() })
+}
+
+fn opens(plan: Plan) -> Command {
+    Command::OpenPlan { plan, explanation: None }
+}
+
+/// One of the newest, or one that is not there yet.
+fn some_plan(state: &State, chance: &Chance) -> PlanId {
+    PlanId((state.last_plan + 1).saturating_sub(chance.below(3)))
+}
