@@ -43,8 +43,8 @@ pub enum Bug {
     StrangersTaken,
     /// No agent remembers under which epoch its timelines came.
     TimelinesUnmarked,
-    /// A primary acknowledges alone as soon as it has asked for leave.
-    AloneWithoutLeave,
+    /// A primary acknowledges alone, and asks nobody for leave.
+    AloneUnasked,
     /// That one acknowledged alone is no reason against another.
     AloneForgotten,
     /// Somebody is promoted whatever is lost with it.
@@ -88,7 +88,7 @@ impl Bug {
         Bug::HandOverWithoutOrder,
         Bug::StrangersTaken,
         Bug::TimelinesUnmarked,
-        Bug::AloneWithoutLeave,
+        Bug::AloneUnasked,
         Bug::AloneForgotten,
         Bug::LossNotBounded,
         Bug::SilenceForgotten,

@@ -24,11 +24,13 @@ pub enum Phase {
     /// By an agent, and nobody knows of it yet.
     Released,
     Promotes,
+    /// It takes writes.
+    Begun,
     Copies,
 }
 
 impl Phase {
-    const ALL: [Phase; 11] = [
+    const ALL: [Phase; 12] = [
         Phase::Elected,
         Phase::Opened,
         Phase::StepStarted,
@@ -39,6 +41,7 @@ impl Phase {
         Phase::Over,
         Phase::Released,
         Phase::Promotes,
+        Phase::Begun,
         Phase::Copies,
     ];
 
@@ -160,4 +163,40 @@ fn draw(chance: &Chance, layout: Layout, when: When) -> Ambush {
         _ => Harm::SlowDisk(slow(chance)),
     };
     Ambush { when, after: chance.between(Duration::ZERO, after), lasts: lasts(chance), victim, harm }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_springs_at_its_own_moment_and_once() {
+        let phases = [Phase::Opened, Phase::Granted, Phase::Opened, Phase::Granted];
+        let due = |when| {
+            let (victim, harm) = (Victim::Leader, Harm::Crash);
+            let ambush = Ambush { when, after: Duration::ZERO, lasts: Duration::ZERO, victim, harm };
+            (1..=phases.len()).filter(|n| ambush.is_due(&phases[..*n])).collect::<Vec<_>>()
+        };
+        assert_eq!(due(When::Phase(Phase::Granted, 2)), [4]);
+        assert_eq!(due(When::Phase(Phase::Alone, 1)), [0; 0]);
+        assert_eq!(due(When::Any(3)), [3]);
+    }
+
+    #[test]
+    fn what_only_an_agent_can_suffer_crashes_a_controller() {
+        let layout = Layout { regions: 3 };
+        let at = |harm| Ambush {
+            when: When::Any(1),
+            after: Duration::ZERO,
+            lasts: Duration::ZERO,
+            victim: Victim::Leader,
+            harm,
+        };
+        assert_eq!(at(Harm::Freeze).fault(layout.agent(1), layout), Fault::Freeze(layout.agent(1)));
+        assert_eq!(at(Harm::Freeze).fault(layout.controller(1), layout), Fault::Crash(layout.controller(1)));
+        let Fault::Cut { ways, .. } = at(Harm::CutFromControllers).fault(layout.controller(0), layout) else {
+            panic!("a cut")
+        };
+        assert_eq!(ways, [(0, 1), (1, 0), (0, 2), (2, 0)]);
+    }
 }

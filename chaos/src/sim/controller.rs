@@ -318,8 +318,12 @@ impl Controller {
         while self.applied < self.raft.committed() {
             let index = self.applied + 1;
             let Some(entry) = self.raft.entry(index).cloned() else { break };
+            let Some(applied) = ground.ledger.applies(ground.queue.now(), index, &entry) else {
+                let (oldest, state) = ground.ledger.oldest();
+                (self.applied, self.state) = (oldest, Rc::clone(state));
+                continue;
+            };
             self.applied = index;
-            let Some(applied) = ground.ledger.applies(ground.queue.now(), index, &entry) else { continue };
             self.state = Rc::clone(&applied.state);
             if let Some((term, whose)) = self.proposed.remove(&index) {
                 let answer = match applied.outcome {

@@ -47,3 +47,20 @@ pub fn crash_at(script: Script, seed: u64, points: Vec<Ambush>) -> (Report, Vec<
     let (report, faults, _) = run(seed, &options(script, points));
     (report, faults)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_at_a_boundary_changes_nothing_in_the_end() {
+        let points = points(Script::ServerDies, 1, &AT_AND_AFTER[..1]);
+        assert!(points.len() > 50, "{}", points.len());
+        // All of them are many: `chaos failpoints`.
+        for point in points.iter().step_by(points.len() / 6) {
+            let (report, faults) = crash_at(Script::ServerDies, 1, vec![*point]);
+            assert_eq!(report.violations, [], "{point:?} {faults:?}");
+            assert!(report.moves > 1, "the first primary, and another: {report:?}");
+        }
+    }
+}

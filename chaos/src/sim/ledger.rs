@@ -124,6 +124,11 @@ impl Ledger {
         }
     }
 
+    /// The oldest that is kept: what a snapshot brings whoever is behind it.
+    pub fn oldest(&self) -> (u64, &Rc<State>) {
+        (self.first, &self.kept[0].state)
+    }
+
     /// The newest that was committed.
     pub fn newest(&self) -> (u64, &Rc<State>) {
         let last = self.kept.len() as u64 - 1;

@@ -9,6 +9,7 @@ use decision::name::RegionName;
 use decision::plan::Epoch;
 use decision::time::Uptime;
 
+use super::ambush::Phase;
 use super::ground::{Ground, Machine};
 use super::planted::Around;
 use super::timer::{OfPostgres, Timer};
@@ -369,6 +370,7 @@ impl Postgres {
             senders: BTreeMap::new(),
             is_ending: false,
         });
+        ground.phases.push(Phase::Begun);
         // S1. Where commits wait for others, an old one may run a while longer: it acknowledges nothing.
         let is_there =
             |machine: &Machine| ground.hosts[*machine].is_up() && ground.hosts[*machine].pauses == 0;

@@ -42,8 +42,19 @@ fn strikes(chance: &Chance, layout: Layout, at: Moment, planned: &mut Vec<Planne
         planned.push(Planned { from, until: from + lasts, fault });
     };
     match chance.below(30) {
-        // All controllers at once, each back when it likes: what was said before it was written is gone.
-        0 => layout.controllers().for_each(|machine| put(at, lasts(chance), Fault::Crash(machine))),
+        // All controllers at once, each back when it likes, and in half of the cases in the midst of writes that take
+        // long: what was said before it was written is gone.
+        0 => {
+            let by = slow(chance);
+            let crash = at + chance.between(Duration::ZERO, Duration::from_secs(2));
+            let is_slow = chance.permille(500);
+            for machine in layout.controllers() {
+                if is_slow {
+                    put(at, Duration::from_secs(2), Fault::SlowDisk { machine, by });
+                }
+                put(crash, lasts(chance), Fault::Crash(machine));
+            }
+        }
         // In the midst of writes that take long.
         1 => {
             let machine = any(chance, layout);
@@ -137,5 +148,30 @@ fn cut(chance: &Chance, layout: Layout) -> (&'static str, Ways) {
         7 => ("agent from controllers", layout.to_controllers(layout.agent(region))),
         8..10 => ("agent from agents", layout.to_agents(layout.agent(region))),
         _ => ("clients", layout.around(&[layout.client()])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_ends_before_things_calm_down() {
+        let (begin, end) = (Moment(0) + Duration::from_secs(20), Moment(0) + Duration::from_secs(400));
+        let mut shapes = std::collections::BTreeSet::new();
+        for seed in 0..300 {
+            let chance = Chance::new(seed);
+            for planned in schedule(&chance, Layout { regions: 3 }, begin, end) {
+                assert!(
+                    begin <= planned.from && planned.from < planned.until && planned.until <= end,
+                    "{planned:?}"
+                );
+                if let Fault::Cut { shape, ways } = planned.fault {
+                    assert!(!ways.is_empty() && ways.iter().all(|(from, to)| from != to), "{shape}");
+                    shapes.insert(shape);
+                }
+            }
+        }
+        assert_eq!(shapes.len(), 9, "{shapes:?}");
     }
 }

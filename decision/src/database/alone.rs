@@ -120,7 +120,7 @@ impl Alone {
         self.lacks = !is_level && now.since(at) >= ASKS_AFTER;
         if self.lacks && seen.may_ask {
             let number = *self.number.get_or_insert(number);
-            if seen.leave == Some(number) || planted::has(Bug::AloneWithoutLeave) {
+            if seen.leave == Some(number) || planted::has(Bug::AloneUnasked) {
                 let is_soon = self.returned.is_some_and(|returned| now.since(returned) < SOON);
                 self.dwell = if is_soon { (self.dwell * 2).min(DWELL_MOST) } else { DWELL };
                 (self.goes, self.waits_from, self.back) = (true, None, None);
@@ -137,7 +137,8 @@ impl Alone {
     fn look_alone(&mut self, seen: &Seen, keeps_up: bool, now: Time) -> Commits {
         self.back = if keeps_up { self.back.or(Some(now)) } else { None };
         let is_back = self.back.is_some_and(|back| now.since(back) >= self.dwell);
-        if self.number == seen.leave && seen.may_ask && !is_back {
+        let has_leave = self.number == seen.leave || planted::has(Bug::AloneUnasked);
+        if has_leave && seen.may_ask && !is_back {
             return Commits::AsTheyAre;
         }
         let (level, returned) = (Some((seen.end, now)), Some(now));
@@ -147,7 +148,7 @@ impl Alone {
 
     /// To be told.
     pub fn word(&self, seen: &Seen) -> Option<Word> {
-        if let Some(number) = self.number {
+        if let Some(number) = self.number.filter(|_| !planted::has(Bug::AloneUnasked)) {
             return Some(Word::Asks { number });
         }
         let has_all = self.waits_from.is_some_and(|from| seen.have.is_some_and(|have| have >= from));
