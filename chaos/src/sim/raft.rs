@@ -315,8 +315,11 @@ impl<C> Raft<C> {
         let Role::Leader(leading) = &self.role else { return };
         let next = leading.next[usize::from(to)];
         let before = LogId { term: self.term_at(next - 1), index: next - 1 };
-        let at_once = if self.commits_older_terms { 1 } else { self.at_once };
-        let entries = self.log.iter().skip(next as usize - 1).take(at_once).cloned().collect();
+        let lacks = self.log.iter().skip(next as usize - 1).take(self.at_once);
+        // So that a majority can have what is of older terms alone.
+        let first = self.term_at(next);
+        let is_sent = |entry: &&Logged<C>| !self.commits_older_terms || entry.term == first;
+        let entries = lacks.take_while(is_sent).cloned().collect();
         let (term, committed, round) = (self.term, self.committed, leading.round);
         let message = Message::Append { term, before, entries, committed, round };
         out.push(Out { to, message, is_synced_first: false });

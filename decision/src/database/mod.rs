@@ -356,10 +356,19 @@ impl Ownership {
         self.holder().is_some_and(|holder| self.is_primary(holder))
     }
 
-    /// The timeline of this instance that another of the same number has taken the place of.
+    /// The timeline of this instance that counts no more: another of the same number has taken its place, or nobody
+    /// went on with it.
     pub fn stranger(&self, region: &RegionName) -> Option<Branch> {
-        let branch = self.instances.get(region)?.branch;
-        branch.filter(|_| kinship(branch, &self.history, true) == Kinship::Stranger)
+        let branch = self.instances.get(region)?.branch?;
+        let is_other = kinship(Some(branch), &self.history, true) == Kinship::Stranger;
+        (is_other || self.is_left_behind(branch)).then_some(branch)
+    }
+
+    /// S3: whoever was granted the lease after this timeline had begun went on with another, and what was acknowledged
+    /// since is there, however far this one reaches.
+    fn is_left_behind(&self, branch: Branch) -> bool {
+        let is_told = !self.history.is_empty() && !self.history.contains(&branch);
+        self.vacancy().is_some() && is_told && branch.epoch < self.epoch
     }
 
     /// The furthest position that anybody knows of.

@@ -92,6 +92,24 @@ fn an_heir_of_another_history_is_not_chosen_and_one_that_turns_out_so_gives_way(
 }
 
 #[test]
+fn a_timeline_that_nobody_went_on_with_counts_no_more() {
+    let mut world = world(Mode::Async);
+    let epoch = world.epoch("app");
+    let stranger =
+        |world: &World, region: &str| world.state.databases[&"app".into()].stranger(&region.into());
+    // It was promoted once, and lost; us has gone on without it since.
+    let old = Branch { timeline: 9, epoch: Epoch(epoch - 1) };
+    tell(&mut world, "eu", |report| report.branch = Some(old));
+    assert_eq!(stranger(&world, "eu"), None, "PostgreSQL itself tells, as long as somebody writes");
+    world.crash_database("app", "us");
+    assert_eq!(stranger(&world, "eu"), Some(old));
+    assert_eq!(stranger(&world, "ap"), None);
+    let begun = Branch { timeline: 9, epoch: Epoch(epoch) };
+    tell(&mut world, "ap", |report| report.branch = Some(begun));
+    assert_eq!(stranger(&world, "ap"), None, "by the last holder, who may not have told of it");
+}
+
+#[test]
 fn names_follow_a_writer_only_where_anything_moves_by_itself() {
     let mut world = world(Mode::Async);
     world.state.databases.get_mut(&"app".into()).unwrap().owner = Owner::Held("eu".into());
