@@ -3,15 +3,16 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::Context as _;
 use chaos::sim::{AT_AND_AFTER, Ambush, Script, crash_at, points};
 use serde::Serialize;
+
+use crate::work::{Seeds, share};
 
 #[derive(clap::Args)]
 pub struct Flags {
     /// What is configured, and how far apart the regions are: from the first to the one before the last
     #[arg(long, value_name = "A..B", default_value = "1..7")]
-    seeds: String,
+    seeds: Seeds,
     /// Crash at every pair of boundaries, too, with the first seed
     #[arg(long)]
     pairs: bool,
@@ -32,12 +33,11 @@ struct Line {
 }
 
 pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let (first, end) = flags.seeds.split_once("..").context("--seeds is two numbers, as 1..7")?;
-    let (first, end): (u64, u64) = (first.parse()?, end.parse()?);
+    let Seeds(seeds) = &flags.seeds;
     let mut failed = 0;
     for script in Script::ALL {
-        for seed in first..end {
-            let line = crash_everywhere(flags, script, seed, flags.pairs && seed == first);
+        for seed in seeds.clone() {
+            let line = crash_everywhere(flags, script, seed, flags.pairs && seed == seeds.start);
             failed += line.failed;
             match flags.output {
                 Some(_) => println!("{}", serde_json::to_string(&line)?),
@@ -60,21 +60,16 @@ fn crash_everywhere(flags: &Flags, script: Script, seed: u64, pairs: bool) -> Li
         wanted.extend((0..points.len()).flat_map(with_later).map(|(n, second)| vec![points[n], second]));
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..flags.jobs.max(1) {
-            scope.spawn(|| {
-                while let Some(at) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (report, faults) = crash_at(script, seed, at.clone());
-                    if let Some(broken) = report.violations.first() {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        eprintln!(
-                            "{script:?}, seed {seed}: {}: {}\n  {at:?}\n  {faults:?}",
-                            broken.invariant, broken.detail
-                        );
-                    }
-                }
-            });
+    let crash = |at: &Vec<Ambush>| {
+        let (report, faults) = crash_at(script, seed, at.clone());
+        if let Some(broken) = report.violations.first() {
+            failed.fetch_add(1, Ordering::Relaxed);
+            eprintln!(
+                "{script:?}, seed {seed}: {}: {}\n  {at:?}\n  {faults:?}",
+                broken.invariant, broken.detail
+            );
         }
-    });
+    };
+    share(flags.jobs, || wanted.get(next.fetch_add(1, Ordering::Relaxed)), crash);
     Line { script, seed, points: singles.len(), runs: wanted.len(), failed: failed.into_inner() }
 }

@@ -6,6 +6,7 @@ mod live_bench;
 mod live_run;
 mod mutants;
 mod sim_run;
+mod work;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,8 @@ use anyhow::ensure;
 use chaos::sim::{Bug, Options, run};
 use serde::Serialize;
 
+use crate::work::share;
+
 #[derive(clap::Args)]
 pub struct Flags {
     /// Seeds that are tried at most, for each
@@ -48,16 +50,10 @@ pub fn run_all(flags: &Flags) -> anyhow::Result<ExitCode> {
     let (all, bugs) = (bugs.len(), Mutex::new(bugs));
     let next = || bugs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
     let missed = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..flags.jobs.max(1) {
-            scope.spawn(|| {
-                while let Some(bug) = next() {
-                    let line = try_one(bug, flags);
-                    missed.fetch_add(usize::from(!line.caught), Ordering::Relaxed);
-                    tell(flags, &line);
-                }
-            });
-        }
+    share(flags.jobs, next, |bug| {
+        let line = try_one(bug, flags);
+        missed.fetch_add(usize::from(!line.caught), Ordering::Relaxed);
+        tell(flags, &line);
     });
     let missed = missed.into_inner();
     eprintln!("{} of {all} found", all - missed);

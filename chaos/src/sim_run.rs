@@ -1,18 +1,20 @@
 //! `chaos sim`: many seeds, or one to be read.
 
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use chaos::sim::{Bug, Layout, Options, Planned, Report, Shown, run, shrink};
 use serde::Serialize;
+
+use crate::work::{Seeds, share};
 
 #[derive(clap::Args)]
 pub struct Flags {
     /// From the first to the one before the last, as 1..1000
     #[arg(long, value_name = "A..B", default_value = "1..101")]
-    seeds: String,
+    seeds: Seeds,
     /// Simulated minutes of each
     #[arg(long, default_value_t = 10)]
     minutes: u64,
@@ -54,29 +56,21 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Some(seed) = flags.replay {
         return Ok(replay(seed, lasts, flags.planted));
     }
-    let (first, end) = flags.seeds.split_once("..").context("--seeds is two numbers, as 1..1000")?;
-    let (first, end): (u64, u64) = (first.parse()?, end.parse()?);
-    anyhow::ensure!(first < end, "--seeds {}: there is none", flags.seeds);
-    let (next, done, lost) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let Seeds(Range { start, end }) = flags.seeds.clone();
+    let (next, done, lost) = (AtomicU64::new(start), AtomicU64::new(0), AtomicU64::new(0));
     let began = Instant::now();
     let is_over = || flags.within.is_some_and(|within| began.elapsed().as_secs() >= within);
-    std::thread::scope(|scope| {
-        for _ in 0..flags.jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || is_over() {
-                        return;
-                    }
-                    let options = Options { planted: flags.planted, ..Options::lasting(lasts) };
-                    let (report, faults, _) = run(seed, &options);
-                    done.fetch_add(1, Ordering::Relaxed);
-                    lost.fetch_add(u64::from(!tell(flags, seed, &report)), Ordering::Relaxed);
-                    if flags.output.is_none() && !report.violations.is_empty() {
-                        tell_shrunk(seed, &options, faults, &report);
-                    }
-                }
-            });
+    let next = || {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        (seed < end && !is_over()).then_some(seed)
+    };
+    share(flags.jobs, next, |seed| {
+        let options = Options { planted: flags.planted, ..Options::lasting(lasts) };
+        let (report, faults, _) = run(seed, &options);
+        done.fetch_add(1, Ordering::Relaxed);
+        lost.fetch_add(u64::from(!tell(flags, seed, &report)), Ordering::Relaxed);
+        if flags.output.is_none() && !report.violations.is_empty() {
+            tell_shrunk(seed, &options, faults, &report);
         }
     });
     let (done, lost) = (done.into_inner(), lost.into_inner());

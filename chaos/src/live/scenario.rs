@@ -168,35 +168,32 @@ impl Cluster {
 
 /// Until the client is acknowledged again and again; by others than `before`, if that is given.
 pub(super) fn steady(load: &Load, before: Option<&Era>) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let is_wanted = |attempt: &&Attempt| {
-        attempt.who == Who::Client && attempt.era().is_some_and(|era| Some(era) != before)
-    };
-    loop {
-        let acked = load.so_far(|attempts| attempts.iter().rev().filter(is_wanted).take(STEADY).count());
-        if acked >= STEADY {
-            return Ok(());
-        }
-        anyhow::ensure!(began.elapsed() < RECOVERED_WITHIN, "no steady writes within {RECOVERED_WITHIN:?}");
-        std::thread::sleep(LOOK_EVERY);
-    }
+    let is_wanted = |attempt: &&Attempt| attempt.era().is_some_and(|era| Some(era) != before);
+    until_steady(load, |attempts| {
+        attempts.iter().rev().filter(is_wanted).filter(is_clients_ack).take(STEADY).count()
+    })
 }
 
-/// Until the client is acknowledged again and again, from then on.
+/// The same, from then on.
 pub(super) fn steady_since(load: &Load, since_ns: u64) -> anyhow::Result<()> {
+    let is_later = move |attempt: &&Attempt| attempt.ended_ns > since_ns;
+    until_steady(load, |attempts| {
+        attempts.iter().rev().take_while(is_later).filter(is_clients_ack).take(STEADY).count()
+    })
+}
+
+fn is_clients_ack(attempt: &&Attempt) -> bool {
+    attempt.who == Who::Client && attempt.is_acked()
+}
+
+/// `acked`: how many there are, up to [`STEADY`].
+fn until_steady(load: &Load, acked: impl Fn(&[Attempt]) -> usize) -> anyhow::Result<()> {
     let began = Instant::now();
-    let is_acked = |attempt: &&Attempt| attempt.who == Who::Client && attempt.is_acked();
-    loop {
-        let acked = load.so_far(|attempts| {
-            let later = attempts.iter().rev().take_while(|attempt| attempt.ended_ns > since_ns);
-            later.filter(is_acked).take(STEADY).count()
-        });
-        if acked >= STEADY {
-            return Ok(());
-        }
+    while load.so_far(&acked) < STEADY {
         anyhow::ensure!(began.elapsed() < RECOVERED_WITHIN, "no steady writes within {RECOVERED_WITHIN:?}");
         std::thread::sleep(LOOK_EVERY);
     }
+    Ok(())
 }
 
 /// When the old primary streams from the new; none if there is no new one.
