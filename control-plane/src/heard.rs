@@ -1,6 +1,7 @@
 //! The leader's memory and its time, while this member leads.
 
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use decision::command::Command;
 use decision::database::Position;
@@ -58,11 +59,16 @@ impl Heard {
 
     /// Takes a renewal in, whatever will be answered, and gives the term that it is noted in. None when this
     /// member does not lead, or the lease is being ended.
-    pub fn renew(&self, service: &ServiceName, epoch: Epoch, position: Option<Position>) -> Option<u64> {
+    pub fn renew(
+        &self,
+        service: &ServiceName,
+        epoch: Epoch,
+        told: Option<(Position, Duration)>,
+    ) -> Option<u64> {
         let mut term = self.lock();
         let term = term.as_mut()?;
         let now = term.now();
-        term.heard.renew(service, epoch, position, now).then_some(term.number)
+        term.heard.renew(service, epoch, told, now).then_some(term.number)
     }
 
     /// S4: before the ends of leases are proposed, nobody can renew these any more. False, and none is

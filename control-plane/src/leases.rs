@@ -28,7 +28,7 @@ impl Controller {
         if let Some(why) = self.may_not_renew(agent, renewal) {
             return Ok(Renewed::Refused { why });
         }
-        let Some(term) = self.heard.renew(&renewal.service, renewal.epoch, renewal.position) else {
+        let Some(term) = self.heard.renew(&renewal.service, renewal.epoch, renewal.told()) else {
             return match self.heard.now() {
                 Some(_) => Ok(Renewed::Refused { why: "the lease is being ended".into() }),
                 None => Err(Attempt::NotLeader),
@@ -72,7 +72,7 @@ mod tests {
     use crate::testing::{Group, SOON};
 
     fn renewal(epoch: u64) -> Renewal {
-        Renewal { service: "app".into(), epoch: Epoch(epoch), position: None }
+        Renewal { service: "app".into(), epoch: Epoch(epoch), position: None, age: Duration::ZERO }
     }
 
     /// The database of `app` is held by `us`. Nothing is decided but by the test.
@@ -142,13 +142,25 @@ mod tests {
         let epoch = with_holder(&leader).await;
         let us = AgentId::new("us", 1);
         let heard = leader.heard.now().unwrap();
-        let end = Command::ExpireLease { service: "app".into(), epoch: Epoch(epoch), heard, position: None };
+        let end = Command::ExpireLease {
+            service: "app".into(),
+            epoch: Epoch(epoch),
+            heard,
+            position: None,
+            told_at: None,
+        };
         // Renewed after the rules had looked.
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(leader.renew(&us, &renewal(epoch), SOON).await.unwrap(), Renewed::Granted);
         assert!(!leader.heard.seal(&[end]));
         let heard = leader.heard.now().unwrap();
-        let end = Command::ExpireLease { service: "app".into(), epoch: Epoch(epoch), heard, position: None };
+        let end = Command::ExpireLease {
+            service: "app".into(),
+            epoch: Epoch(epoch),
+            heard,
+            position: None,
+            told_at: None,
+        };
         assert!(leader.heard.seal(&[end]));
         let refused = leader.renew(&us, &renewal(epoch), SOON).await.unwrap();
         assert!(

@@ -105,6 +105,9 @@ pub enum Command {
         epoch: Epoch,
         heard: Time,
         position: Option<Position>,
+        /// When it told the position; none: at `heard`.
+        #[serde(default)]
+        told_at: Option<Time>,
     },
     /// S3: the holder asks to acknowledge alone, because too few replicas follow it.
     GoAlone {

@@ -2,6 +2,7 @@
 //! lost with the term; a new leader treats every session as heard of when it began.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::command::Command;
 use crate::database::Position;
@@ -40,21 +41,26 @@ impl Heard {
         self.agents.insert(agent.clone(), now);
     }
 
-    /// Takes a renewal in, whatever will be answered. False: the lease is being ended, or is of a newer epoch.
+    /// Takes a renewal in, whatever will be answered. `told`: what the primary had written, and how long ago. False: the lease is being ended, or is of a newer epoch.
     pub fn renew(
         &mut self,
         service: &ServiceName,
         epoch: Epoch,
-        position: Option<Position>,
+        told: Option<(Position, Duration)>,
         now: Time,
     ) -> bool {
-        let renewal = Renewal { epoch, heard: now, position };
+        let told_at = told.map_or(now, |(_, age)| now - age);
+        let renewal = Renewal { epoch, heard: now, position: told.map(|(position, _)| position), told_at };
         match self.leases.get_mut(service) {
             Some(lease) if lease.renewal.epoch > epoch => false,
             Some(lease) if lease.renewal.epoch == epoch && lease.sealed => false,
             Some(lease) if lease.renewal.epoch == epoch => {
-                let position = position.or(lease.renewal.position);
-                lease.renewal = Renewal { position, ..renewal };
+                let Renewal { position, told_at, .. } = lease.renewal;
+                // What was told with an earlier one was so then.
+                lease.renewal = match told {
+                    Some(_) => renewal,
+                    None => Renewal { position, told_at, ..renewal },
+                };
                 true
             }
             _ => {
@@ -110,7 +116,7 @@ impl Heard {
 fn ends(commands: &[Command]) -> impl Iterator<Item = (&ServiceName, Renewal)> {
     commands.iter().filter_map(|command| match command {
         Command::ExpireLease { service, epoch, heard, .. } => {
-            Some((service, Renewal { epoch: *epoch, heard: *heard, position: None }))
+            Some((service, Renewal { epoch: *epoch, heard: *heard, position: None, told_at: *heard }))
         }
         _ => None,
     })
@@ -122,7 +128,13 @@ mod tests {
 
     fn end(epoch: u64, heard: u64) -> [Command; 1] {
         let heard = Time(heard);
-        [Command::ExpireLease { service: "app".into(), epoch: Epoch(epoch), heard, position: None }]
+        [Command::ExpireLease {
+            service: "app".into(),
+            epoch: Epoch(epoch),
+            heard,
+            position: None,
+            told_at: None,
+        }]
     }
 
     fn renew(heard: &mut Heard, epoch: u64, now: u64) -> bool {
@@ -167,8 +179,10 @@ mod tests {
     fn a_renewal_that_tells_no_position_keeps_the_last_that_was_told() {
         let mut heard = Heard::new(Time(0));
         let position = Position { timeline: 1, lsn: crate::lsn::Lsn(7) };
-        assert!(heard.renew(&"app".into(), Epoch(3), Some(position), Time(10)));
+        let told = Some((position, Duration::from_millis(4)));
+        assert!(heard.renew(&"app".into(), Epoch(3), told, Time(10)));
         assert!(renew(&mut heard, 3, 20));
-        assert_eq!(heard.view().renewals[&"app".into()].position, Some(position));
+        let kept = heard.view().renewals[&"app".into()];
+        assert_eq!((kept.position, kept.told_at, kept.heard), (Some(position), Time(6), Time(20)));
     }
 }

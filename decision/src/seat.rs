@@ -42,7 +42,7 @@ pub fn better_seat<'a>(
 ) -> Option<&'a Seat> {
     let is_quiet = |service: &ServiceName| {
         let Some((wished, held)) = state.database(service) else { return true };
-        let (renewed, _) = view.renewed(service, held.epoch, held.since);
+        let renewed = view.renewed(service, held.epoch, held.since).heard;
         held.holder().is_some() && now.since(renewed) <= wished.lease.ttl / 4
     };
     let has_plan = |service: &ServiceName| state.open_plan(service).is_some();

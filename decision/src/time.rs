@@ -34,7 +34,8 @@ impl Sub<Duration> for Time {
 
 /// A moment on one machine's clock since it booted, in nanoseconds: never set, never falling, going on while the
 /// machine sleeps (Linux: `CLOCK_BOOTTIME`). It is compared with moments of the same machine only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Uptime(pub u64);
 
 impl Uptime {

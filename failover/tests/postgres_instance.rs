@@ -49,6 +49,14 @@ async fn postgres_an_old_primary_is_rewound_and_its_tail_saved() {
     let seen = b.sql().await.observe().await.unwrap();
     assert!(seen.in_recovery && seen.timeline == 1 && seen.current.is_none(), "{seen:?}");
     assert_eq!(seen.wal_receiver.as_ref().unwrap().slot.as_deref(), Some("regent_region_b"));
+    eventually("a message of the primary, by the one clock of both", async || {
+        let seen = b.sql().await.observe().await.unwrap();
+        let message = seen.wal_receiver.and_then(|receiver| receiver.last_message);
+        message.is_some_and(|last| {
+            (1..10_000_000).contains(&(last.received_us - last.sent_us)) && last.age_us >= 0
+        })
+    })
+    .await;
     assert_eq!(b.postgres.write_probe(PATIENCE).await, WriteProbe::InRecovery);
 
     // The replica leaves; the primary goes on, and dies.

@@ -1,6 +1,8 @@
 //! What an agent says of its region's instance of a database, beside its session: renewals of the
 //! lease, which must not wait behind anything, and news that must be committed at once.
 
+use std::time::Duration;
+
 use decision::database::{InstanceReport, Position};
 use decision::lsn::Lsn;
 use decision::name::ServiceName;
@@ -14,14 +16,28 @@ use crate::proto::regent::v1 as pb;
 pub struct Renewal {
     pub service: ServiceName,
     pub epoch: Epoch,
-    /// What the primary has written.
+    /// What the primary had written, so long before this was sent.
     pub position: Option<Position>,
+    pub age: Duration,
+}
+
+impl Renewal {
+    pub fn told(&self) -> Option<(Position, Duration)> {
+        self.position.map(|position| (position, self.age))
+    }
 }
 
 impl From<Renewal> for pb::RenewRequest {
     fn from(renewal: Renewal) -> Self {
         let (timeline, lsn) = renewal.position.map_or((0, 0), |at| (at.timeline, at.lsn.0));
-        pb::RenewRequest { service: renewal.service.0, epoch: renewal.epoch.0, timeline, lsn }
+        let position_age_ms = renewal.age.as_millis() as u64;
+        pb::RenewRequest {
+            service: renewal.service.0,
+            epoch: renewal.epoch.0,
+            timeline,
+            lsn,
+            position_age_ms,
+        }
     }
 }
 
@@ -32,6 +48,7 @@ impl From<pb::RenewRequest> for Renewal {
             service: ServiceName(request.service),
             epoch: Epoch(request.epoch),
             position: Some(position).filter(|position| position.lsn != Lsn(0)),
+            age: Duration::from_millis(request.position_age_ms),
         }
     }
 }

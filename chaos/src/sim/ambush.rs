@@ -134,6 +134,10 @@ impl Ambush {
 pub fn ambushes(chance: &Chance, layout: Layout) -> Vec<Ambush> {
     let mut laid = Vec::new();
     for _ in 0..*chance.pick(&[0, 3, 10, 25]) {
+        if chance.permille(300) {
+            laid.extend(known(chance));
+            continue;
+        }
         let when = When::Phase(*chance.pick(&Phase::ALL), 1 + chance.below(8) as usize);
         // Mostly one; sometimes two at once.
         for _ in 0..1 + chance.below(5) / 3 {
@@ -141,6 +145,35 @@ pub fn ambushes(chance: &Chance, layout: Layout) -> Vec<Ambush> {
         }
     }
     laid
+}
+
+/// Moments that are known to be delicate.
+fn known(chance: &Chance) -> Vec<Ambush> {
+    let nth = 1 + chance.below(8) as usize;
+    let ms = Duration::from_millis;
+    let at = |phase, within_ms, (victim, harm), lasts_ms| Ambush {
+        when: When::Phase(phase, nth),
+        after: chance.between(Duration::ZERO, ms(within_ms)),
+        lasts: chance.between(ms(30), ms(lasts_ms)),
+        victim,
+        harm,
+    };
+    match chance.below(4) {
+        // That it has given back is on its way, the leader is lost, and the agent begins anew.
+        0 => vec![
+            at(Phase::Released, 4, (Victim::Holder, Harm::CrashAgent), 200),
+            at(Phase::Released, 20, (Victim::Leader, Harm::Crash), 5_000),
+        ],
+        // The heir ends just before it has everything.
+        1 => vec![at(Phase::StepStarted, 150, (Victim::Heir, Harm::CrashServer), 1_000)],
+        // Whoever was granted it is heard of no more, and its agent begins anew.
+        2 => vec![
+            at(Phase::Granted, 100, (Victim::Holder, Harm::CutFromControllers), 15_000),
+            at(Phase::Granted, 500, (Victim::Holder, Harm::CrashAgent), 400),
+        ],
+        // It wrote alone for a moment.
+        _ => vec![at(Phase::Begun, 80, (Victim::Holder, Harm::Crash), 20_000)],
+    }
 }
 
 fn draw(chance: &Chance, layout: Layout, when: When) -> Ambush {

@@ -9,6 +9,7 @@ use decision::command::Command;
 use decision::database::alone::Commits;
 use decision::database::branch::{self, Kinship, Mark};
 use decision::database::deadline::{Deadline, Lease};
+use decision::database::freshness::Freshness;
 use decision::database::guard::{Guard, Watchdog};
 use decision::database::keep::{self, Action, Ended, Files as Seeing, Process as SeenProcess, Seen};
 use decision::database::lease::{Held, Wanted};
@@ -91,7 +92,7 @@ pub struct GuardState {
 impl Instance {
     pub fn new(service: ServiceName, own: AgentId, machine: Machine, controllers: Vec<Machine>) -> Instance {
         Instance {
-            rules: Reconciler::new(own.region.clone(), None),
+            rules: Reconciler::new(own.region.clone(), Freshness::default()),
             service,
             own,
             machine,
@@ -118,7 +119,7 @@ impl Instance {
 
     /// The agent ends and begins anew. `is_machine`: its guard and its clock, too.
     pub fn restarts(&mut self, is_machine: bool, ground: &Ground) {
-        let level = self.rules.level().filter(|_| !is_machine);
+        let freshness = if is_machine { Freshness::default() } else { self.rules.freshness().clone() };
         let (mut disk, calls) = (self.disk.clone(), self.calls);
         if ground.has(Around::ForgetsReleased) {
             disk.released = None;
@@ -126,7 +127,7 @@ impl Instance {
         let guard = if is_machine { GuardState::default() } else { self.guard.clone() };
         let (service, own, controllers) = (self.service.clone(), self.own.clone(), self.controllers.clone());
         let promises = Promises::new(ground.uptime(self.machine));
-        let rules = Reconciler::new(own.region.clone(), level);
+        let rules = Reconciler::new(own.region.clone(), freshness);
         let (looks, done, chain) = (self.looks, self.done, self.chain);
         let new = Instance::new(service, own, self.machine, controllers);
         *self = Instance { disk, guard, rules, promises, calls, looks, done, chain, ..new };
@@ -297,7 +298,7 @@ impl Instance {
                     position,
                     streams: false,
                     upstream: None,
-                    silent: None,
+                    message: None,
                     followers: postgres.followers(),
                 };
                 (SeenProcess::Primary, Some(server))
@@ -309,7 +310,7 @@ impl Instance {
                     position,
                     streams: replica.streams,
                     upstream: upstream.map(|(end, has)| Position { lsn: Lsn(end), ..has }),
-                    silent: postgres.silent(now),
+                    message: postgres.last_message(now),
                     followers: Vec::new(),
                 };
                 (SeenProcess::Replica { of: follows, position, streaming: replica.streams }, Some(server))

@@ -1,6 +1,8 @@
 //! What the leader answers only once it has proved, by a round that began after it was asked, that it leads: renewals
 //! of leases (S1), and up to where whoever reads must have applied the log (S7).
 
+use std::time::Duration;
+
 use decision::command::Command;
 use decision::database::Position;
 use decision::database::lease::refusal;
@@ -50,7 +52,7 @@ impl Controller {
         };
         // Before it is noted: what is refused must not put off the end of the lease.
         let is_refused = refusal(&self.state, &agent, &service, epoch).is_some()
-            || !term.heard.renew(&service, epoch, position, at);
+            || !term.heard.renew(&service, epoch, position.map(|position| (position, Duration::ZERO)), at);
         if is_refused {
             return self.tells(whose, 0, Answer::Refused, ground);
         }

@@ -91,6 +91,13 @@ fn strikes(chance: &Chance, layout: Layout, at: Moment, planned: &mut Vec<Planne
             let down = chance.between(Duration::from_millis(30), Duration::from_millis(400));
             put(then, down, Fault::CrashAgent(other));
         }
+        // For about as long as a lease lasts: what is asked for again comes while its end is being committed.
+        5 => {
+            let ways = layout.to_controllers(layout.agent(chance.below(layout.regions as u64) as usize));
+            let (from, to) = *chance.pick(&[(500, 900), (3_600, 5_000)]);
+            let lasts = chance.between(Duration::from_millis(from), Duration::from_millis(to));
+            put(at, lasts, Fault::Cut { shape: "agent from controllers", ways });
+        }
         _ => put(at, lasts(chance), draw(chance, layout)),
     }
 }

@@ -103,7 +103,7 @@ pub fn leases(state: &State, heard: &LeaseView, now: Time) -> Leases {
     let of_service = |(service, held): (&ServiceName, &Ownership)| {
         held.holder()?;
         let (Database { lease, .. }, _) = state.database(service)?;
-        let (renewed, _) = heard.renewed(service, held.epoch, held.since);
+        let renewed = heard.renewed(service, held.epoch, held.since).heard;
         let ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let status = LeaseStatus {
             epoch: held.epoch,

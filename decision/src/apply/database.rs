@@ -117,6 +117,7 @@ fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, end
         None => filled.witnesses,
     });
     (held.alone, held.unsettled) = (filled.alone, Some(context.index));
+    (held.history, held.written) = (filled.history, filled.written);
     let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
     begin_vacancy(state, context, service, Vacancy { why, ..filled.vacancy })
 }
@@ -129,6 +130,7 @@ pub(super) fn expire(
     epoch: Epoch,
     heard: Time,
     position: Option<Position>,
+    told_at: Option<Time>,
 ) -> Applied {
     let now = state.now;
     let ttl = state.database(service).map(|(wished, held)| held.counted_ttl(wished));
@@ -147,7 +149,7 @@ pub(super) fn expire(
         });
     }
     let why = format!("it was not renewed for {}", Human(now.since(heard)));
-    vacate(state, context, service, Proof::Expired { heard, position }, why)
+    vacate(state, context, service, Proof::Expired { heard, position, told_at }, why)
 }
 
 fn vacate(state: &mut State, context: &Context, service: &ServiceName, proof: Proof, why: String) -> Applied {
@@ -270,7 +272,10 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     let loses = plan.accepts_loss || plan.loss.is_some();
     held.at_least = held.all_acknowledged().filter(|_| !loses);
     held.filled = match held.vacancy().cloned().zip(witnesses) {
-        Some((vacancy, witnesses)) => Some(Filled { vacancy, witnesses, alone: held.alone }),
+        Some((vacancy, witnesses)) => {
+            let (history, written) = (held.history.clone(), held.written);
+            Some(Filled { vacancy, witnesses, alone: held.alone, history, written })
+        }
         // It is granted what it holds already.
         _ => held.filled.take().filter(|_| !held.is_primary(region)),
     };
@@ -299,6 +304,7 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     if !planted::has(Bug::EpochGrantedTwice) {
         held.epoch = plan.epoch;
     }
+    held.written = held.epoch;
     (held.owner, held.since) = (Owner::Held(region.clone()), now);
     if planted::has(Bug::GrantNotInJournal) {
         return;

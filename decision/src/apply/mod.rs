@@ -98,8 +98,8 @@ impl State {
                 let ended = database::Ended { proof, unwritten, why };
                 database::release(self, context, &agent, &service, epoch, ended)
             }
-            Command::ExpireLease { service, epoch, heard, position } => {
-                database::expire(self, context, &service, epoch, heard, position)
+            Command::ExpireLease { service, epoch, heard, position, told_at } => {
+                database::expire(self, context, &service, epoch, heard, position, told_at)
             }
             Command::GoAlone { service, epoch, number } => alone::go(self, context, &service, epoch, number),
             Command::EndAlone { service, epoch, number } => {

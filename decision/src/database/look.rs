@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Position;
 use super::guard::Guard;
 use super::keep::Seen;
@@ -26,11 +28,30 @@ pub struct Server {
     pub position: Option<Position>,
     /// It receives log as it is written.
     pub streams: bool,
-    /// The furthest that its primary said it was, and how long that has said nothing.
+    /// The furthest that its primary said it was.
     pub upstream: Option<Position>,
-    pub silent: Option<Duration>,
+    pub message: Option<LastMessage>,
     /// Who streams from it, and what each of them has on its disk.
     pub followers: Vec<(RegionName, Option<Lsn>)>,
+}
+
+/// The last that a replica's primary told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastMessage {
+    /// Where from: another name, another clock.
+    pub from: String,
+    /// By the primary's clock, in microseconds since some moment.
+    pub sent_us: i64,
+    /// The same by the replica's.
+    pub received_us: i64,
+    /// By the replica's clock, too.
+    pub age: Duration,
+}
+
+impl LastMessage {
+    pub fn is_same(&self, other: &LastMessage) -> bool {
+        (&self.from, self.sent_us, self.received_us) == (&other.from, other.sent_us, other.received_us)
+    }
 }
 
 impl Server {

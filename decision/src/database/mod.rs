@@ -4,6 +4,7 @@ pub mod alone;
 pub mod branch;
 pub mod deadline;
 pub mod following;
+pub mod freshness;
 pub mod guard;
 pub mod health;
 pub mod keep;
@@ -37,6 +38,9 @@ pub const SILENT_UNKNOWN: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub struct Ownership {
     /// Of the last grant.
     pub epoch: Epoch,
+    /// Of the last grant that may have been written under.
+    #[serde(default)]
+    pub written: Epoch,
     pub owner: Owner,
     /// When it was granted, or became vacant.
     pub since: Time,
@@ -125,6 +129,11 @@ pub struct Filled {
     pub witnesses: Witnesses,
     #[serde(default)]
     pub alone: Option<Leave>,
+    /// As [`Ownership`] had them until then.
+    #[serde(default)]
+    pub history: Vec<Branch>,
+    #[serde(default)]
+    pub written: Epoch,
 }
 
 /// Why nobody can be writing any more.
@@ -134,7 +143,13 @@ pub enum Proof {
     #[default]
     NeverOwned,
     /// The leader last heard of the holder at `heard`, and its lease has surely expired since.
-    Expired { heard: Time, position: Option<Position> },
+    Expired {
+        heard: Time,
+        position: Option<Position>,
+        /// When it told the position; none: at `heard`.
+        #[serde(default)]
+        told_at: Option<Time>,
+    },
     /// Its agent said that the instance has ended.
     Released {
         /// It was shut down in order: this is all that it ever acknowledged.
@@ -270,6 +285,7 @@ impl Ownership {
         let owner = Owner::Vacant(Vacancy { why: "it never had an owner".into(), ..Vacancy::default() });
         Self {
             epoch,
+            written: epoch,
             owner,
             since,
             ready: None,
@@ -364,11 +380,11 @@ impl Ownership {
         (is_other || self.is_left_behind(branch)).then_some(branch)
     }
 
-    /// S3: whoever was granted the lease after this timeline had begun went on with another, and what was acknowledged
-    /// since is there, however far this one reaches.
+    /// S3: whoever wrote after this timeline had begun went on with another, and what was acknowledged since is there,
+    /// however far this one reaches.
     fn is_left_behind(&self, branch: Branch) -> bool {
         let is_told = !self.history.is_empty() && !self.history.contains(&branch);
-        self.vacancy().is_some() && is_told && branch.epoch < self.epoch
+        self.vacancy().is_some() && is_told && branch.epoch < self.written
     }
 
     /// The furthest position that anybody knows of.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::alone::{self, Alone, Commits, Word};
 use super::branch::Branch;
 use super::following::Following;
+use super::freshness::Freshness;
 use super::keep::{self, Action, Process};
 use super::lease::Wanted;
 use super::look::Look;
@@ -35,8 +36,9 @@ pub struct Reconciler {
     word: Option<Word>,
     /// Whom the running server was last told to follow; the outer none: this process never told it.
     follows: Option<Option<RegionName>>,
-    /// When it last surely had all that was written: what its primary had told, or itself wrote.
-    level: Option<Uptime>,
+    freshness: Freshness,
+    /// Since when it knows that nobody may write, after which epoch.
+    resting: Option<(Epoch, Uptime)>,
     /// What was said of readiness last, the newest at the end: a grant may answer one before it.
     ready: Vec<Ready>,
     rested: Option<Rested>,
@@ -59,15 +61,16 @@ pub struct Beside<'a> {
 }
 
 impl Reconciler {
-    /// `level`: what a process before this one knew of it.
-    pub fn new(own: RegionName, level: Option<Uptime>) -> Self {
+    /// `freshness`: what a process before this one knew of it.
+    pub fn new(own: RegionName, freshness: Freshness) -> Self {
         Reconciler {
             own,
             following: Following::default(),
             alone: Alone::default(),
             word: None,
             follows: None,
-            level,
+            freshness,
+            resting: None,
             ready: Vec::new(),
             rested: None,
             told: None,
@@ -103,8 +106,8 @@ impl Reconciler {
         self.follows = Some(of.cloned());
     }
 
-    pub fn level(&self) -> Option<Uptime> {
-        self.level
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     pub fn rested(&self, epoch: Epoch) -> Option<Rested> {
@@ -119,14 +122,17 @@ impl Reconciler {
     /// Takes a look in. `number`: never used before. `asked`: when the look began. Gives what its commits should do.
     pub fn note(&mut self, goal: &DatabaseGoal, look: &Look, number: u64, asked: Uptime) -> Commits {
         self.following.note(goal, look, asked);
+        let rests = matches!(goal.role, DatabaseRole::Rest { .. });
+        let since = self.resting.filter(|(epoch, _)| *epoch == goal.epoch).map_or(asked, |(_, since)| since);
+        self.resting = rests.then_some((goal.epoch, since));
         if look.seen.process == Process::None {
             self.follows = None;
         }
         if let Some(server) = &look.server {
-            match server.silent {
-                _ if !server.in_recovery => self.level = self.level.max(Some(asked)),
-                Some(silent) if server.is_level() => self.level = self.level.max(Some(asked - silent)),
-                _ => {}
+            match &server.message {
+                _ if !server.in_recovery => self.freshness.writes(asked),
+                Some(message) => self.freshness.hears(message, server.is_level(), asked),
+                None => {}
             }
         }
         self.weigh(goal, look, number, asked)
@@ -225,7 +231,9 @@ impl Reconciler {
         if planted::has(Bug::SilenceForgotten) {
             return Duration::ZERO;
         }
-        self.level.map_or(SILENT_UNKNOWN, |level| now.since(level))
+        // S3: what it lacks grows no more once nobody writes, and this is an earlier moment than that on no clock.
+        let until = self.resting.map_or(now, |(_, since)| since);
+        self.freshness.level().map_or(SILENT_UNKNOWN, |level| until.since(level))
     }
 
     fn note_ready(&mut self, goal: &DatabaseGoal, look: &Look, id: u64, now: Uptime) {
@@ -349,7 +357,7 @@ mod tests {
     use crate::config::Database;
     use crate::database::guard::{Guard, Watchdog};
     use crate::database::keep::{Files, Seen};
-    use crate::database::look::Server;
+    use crate::database::look::{LastMessage, Server};
     use crate::goal;
     use crate::name::AgentId;
     use crate::testing::{World, ms, secs, three_regions, with_database};
@@ -377,6 +385,13 @@ mod tests {
         Some(Position { timeline: 1, lsn: Lsn(lsn) })
     }
 
+    /// Of so many seconds after the start, and seen at once.
+    fn message(secs_on: u64) -> Option<LastMessage> {
+        let sent_us = (secs_on * 1_000_000) as i64;
+        let age = Duration::ZERO;
+        Some(LastMessage { from: "us".into(), sent_us, received_us: sent_us + 7, age })
+    }
+
     /// A replica that has `has` of `end`, and heard of that just now.
     fn look(has: u64, end: u64, streams: bool) -> Look {
         let server = Server {
@@ -384,7 +399,7 @@ mod tests {
             position: at(has),
             streams,
             upstream: at(end),
-            silent: Some(Duration::ZERO),
+            message: message(0),
             followers: Vec::new(),
         };
         let seen = Seen {
@@ -405,7 +420,7 @@ mod tests {
     }
 
     fn rules() -> Reconciler {
-        Reconciler::new("eu".into(), None)
+        Reconciler::new("eu".into(), Freshness::default())
     }
 
     fn told(rules: &mut Reconciler, goal: &DatabaseGoal, number: u64, now: Uptime) -> InstanceReport {
@@ -420,31 +435,52 @@ mod tests {
         let first = told(&mut rules, &goal, 7, START).sequence;
         let second = told(&mut rules, &goal, 8, START + secs(20)).sequence;
         assert!(first.is_before(second) && !second.is_before(first), "{first:?} {second:?}");
-        let other = told(&mut Reconciler::new("eu".into(), None), &goal, 9, START).sequence;
+        let other = told(&mut self::rules(), &goal, 9, START).sequence;
         assert!(!other.is_before(second) && !second.is_before(other), "of two processes nobody knows");
     }
 
     #[test]
     fn it_is_level_when_it_has_all_it_was_told_of_and_that_never_falls() {
         let (goal, mut rules) = (replica(false), rules());
-        rules.note(&goal, &look(90, 100, true), 1, START);
-        assert_eq!(rules.level(), None);
-        rules.note(&goal, &look(100, 100, true), 2, START);
-        assert_eq!(rules.level(), Some(START));
-        let mut late = look(100, 100, true);
-        late.server.as_mut().unwrap().silent = Some(secs(9));
-        rules.note(&goal, &late, 3, START + secs(5));
-        rules.note(&goal, &look(100, 120, true), 4, START + secs(6));
-        assert_eq!(rules.level(), Some(START));
-        assert_eq!(told(&mut rules, &goal, 5, START + secs(8)).silent, Duration::ZERO);
-        let mut again = Reconciler::new("eu".into(), Some(START));
-        let look = look(100, 120, true);
-        again.note(&goal, &look, 6, START + secs(60));
-        let beside = Beside { next: &Action::Rest, branch: None, number: 6 };
-        assert_eq!(again.tell(&goal, &look, beside, START + secs(60)).0.silent, secs(60));
-        let mut unknown = self::rules();
-        let beside = Beside { next: &Action::Rest, branch: None, number: 7 };
-        assert_eq!(unknown.tell(&goal, &look, beside, START).0.silent, SILENT_UNKNOWN);
+        let note = |rules: &mut Reconciler, (has, end): (u64, u64), secs_on: u64| {
+            let (mut look, now) = (look(has, end, true), START + secs(secs_on));
+            look.server.as_mut().unwrap().message = message(secs_on);
+            rules.note(&goal, &look, secs_on, now);
+            let beside = Beside { next: &Action::Rest, branch: None, number: secs_on };
+            rules.tell(&goal, &look, beside, now).0.silent
+        };
+        assert_eq!(note(&mut rules, (100, 100), 0), SILENT_UNKNOWN);
+        assert_eq!(note(&mut rules, (90, 100), 2), SILENT_UNKNOWN);
+        assert_eq!(note(&mut rules, (100, 100), 3), Duration::ZERO);
+        assert_eq!(note(&mut rules, (100, 120), 8), secs(5));
+        let mut again = Reconciler::new("eu".into(), rules.freshness().clone());
+        assert_eq!(note(&mut again, (100, 120), 60), secs(57));
+        let mut writes = look(100, 100, false);
+        writes.server.as_mut().unwrap().in_recovery = false;
+        again.note(&goal, &writes, 61, START + secs(61));
+        assert_eq!(again.freshness().level(), Some(START + secs(61)));
+    }
+
+    #[test]
+    fn what_it_lacks_grows_no_more_once_nobody_writes() {
+        let mut rules = rules();
+        let rests = |epoch| {
+            let goal = goal_as(DatabaseRole::Rest { wrote_last: false });
+            DatabaseGoal { epoch: Epoch(goal.epoch.0 + epoch), ..goal }
+        };
+        let mut silent_at = |goal: &DatabaseGoal, (has, end): (u64, u64), secs_on: u64| {
+            let (mut look, now) = (look(has, end, true), START + secs(secs_on));
+            look.server.as_mut().unwrap().message = message(secs_on);
+            rules.note(goal, &look, secs_on, now);
+            let beside = Beside { next: &Action::Rest, branch: None, number: secs_on };
+            rules.tell(goal, &look, beside, now).0.silent
+        };
+        silent_at(&replica(false), (100, 100), 0);
+        silent_at(&replica(false), (100, 100), 3);
+        assert_eq!(silent_at(&rests(0), (100, 120), 8), secs(5));
+        assert_eq!(silent_at(&rests(0), (100, 120), 20), secs(5));
+        assert_eq!(silent_at(&rests(1), (100, 120), 30), secs(27), "somebody was granted it meanwhile");
+        assert_eq!(silent_at(&replica(false), (100, 120), 40), secs(37));
     }
 
     #[test]

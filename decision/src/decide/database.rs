@@ -46,10 +46,12 @@ pub(super) fn expire(
         if !is_told_to_end && (!moves_by_itself(config, state) || too_few_vantages(config, state).is_some()) {
             continue;
         }
-        let (heard, position) = view.renewed(service, held.epoch, held.since);
+        let renewed = view.renewed(service, held.epoch, held.since);
+        let heard = renewed.heard;
         if round.passed(now, heard, lease::span(held.counted_ttl(wished))) {
             let (service, epoch) = (service.clone(), held.epoch);
-            commands.push(Command::ExpireLease { service, epoch, heard, position });
+            let (position, told_at) = (renewed.position, Some(renewed.told_at));
+            commands.push(Command::ExpireLease { service, epoch, heard, position, told_at });
         }
     }
     commands
@@ -427,7 +429,7 @@ fn standing(
     if let Some(lacks) = lacks_acknowledged(wished, held, position) {
         return Err(lacks);
     }
-    let loss = loss(held, vacancy, report, position, case.now);
+    let loss = loss(held, vacancy, report, position);
     // With enough witnesses, whatever was acknowledged is on the most advanced of them.
     if wished.mode.acks() > 0 {
         if let Some(other) = ahead_of(wished, held, position) {
@@ -481,7 +483,11 @@ pub(super) fn unseen_acknowledgements(
     }
     held.witnesses(wished).into_iter().filter(|witnesses| witnesses.acks > 0).find_map(|witnesses| {
         let others = witnesses.regions.iter().filter(|region| *region != last);
-        let has_told = |region: &&RegionName| held.settled(region).is_some_and(|told| told.position.is_some());
+        // What a stranger has is compared with nothing, and so proves nothing.
+        let has_told = |region: &&RegionName| {
+            let told = held.settled(region).filter(|_| held.stranger(region).is_none());
+            told.is_some_and(|told| told.position.is_some())
+        };
         let (told, of) = (others.clone().filter(has_told).count(), others.count());
         let needed = of.saturating_sub(usize::from(witnesses.acks)) + 1;
         (told < needed).then(|| {
@@ -493,13 +499,7 @@ pub(super) fn unseen_acknowledgements(
 }
 
 /// At most. What the old primary wrote unheard of after its last word counts as time.
-pub(super) fn loss(
-    held: &Ownership,
-    vacancy: &Vacancy,
-    report: &InstanceReport,
-    position: Position,
-    now: Time,
-) -> Loss {
+pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport, position: Position) -> Loss {
     let known = held.furthest().unwrap_or(position);
     let bytes = known.lsn.ahead_of(position.lsn);
     let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
@@ -507,9 +507,12 @@ pub(super) fn loss(
         Proof::NeverOwned => Duration::ZERO,
         Proof::Released { clean: Some(clean), .. } if clean.lsn <= position.lsn => Duration::ZERO,
         // It had all that was told with the last renewal.
-        Proof::Expired { heard, position: told @ Some(_) } if has(told) => vacancy.since.since(*heard),
-        // How long it had heard nothing when it told of itself, less what has passed since nobody writes.
-        _ => report.silent.saturating_sub(now.since(vacancy.since)),
+        Proof::Expired { heard, position: told @ Some(_), told_at } if has(told) => {
+            vacancy.since.since(told_at.unwrap_or(*heard))
+        }
+        // How long it had heard nothing when it came to know that nobody writes: after a grant that was not written
+        // under that is later than when it became so.
+        _ => report.silent.saturating_sub(held.since.since(vacancy.since)),
     };
     Loss { bytes, time }
 }

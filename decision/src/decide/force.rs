@@ -37,7 +37,7 @@ pub fn force(
     let Some((wished, held)) = state.database(service) else {
         return operator::forced(state, now, service, to, reason);
     };
-    let case = Case { config, state, service, placement, wished, held, now };
+    let case = Case { config, state, service, placement, wished, held };
     let best = match to {
         Some(name) => case.candidate(name).map_err(|why| case.cannot_take(name, &why))?,
         None => case.best()?,
@@ -69,7 +69,7 @@ pub fn forceable(state: &State, now: Time, service: &ServiceName) -> Vec<Rejecte
     let Some((wished, held)) = state.database(service) else {
         return operator::movable(state, now, service);
     };
-    Case { config, state, service, placement, wished, held, now }.ranked().1
+    Case { config, state, service, placement, wished, held }.ranked().1
 }
 
 struct Case<'a> {
@@ -79,7 +79,6 @@ struct Case<'a> {
     placement: &'a Placement,
     wished: &'a Database,
     held: &'a Ownership,
-    now: Time,
 }
 
 struct Candidate<'a> {
@@ -219,7 +218,7 @@ impl<'a> Case<'a> {
             return Ok(has_all(report.position));
         }
         let position = report.position.ok_or("it does not know its position")?;
-        let loss = database::loss(held, vacancy, report, position, self.now);
+        let loss = database::loss(held, vacancy, report, position);
         let shown = (loss != Loss::default()).then_some(loss);
         let risk = if let Some(only) = held.only_in() {
             Some(format!("{only} acknowledged without the others; it lacks {loss}"))

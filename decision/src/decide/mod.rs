@@ -58,8 +58,9 @@ pub struct LeaseView {
 pub struct Renewal {
     pub epoch: Epoch,
     pub heard: Time,
-    /// What the primary had written then.
+    /// What the primary had written at `told_at`, if it told: a primary that cannot be asked is renewed, too.
     pub position: Option<Position>,
+    pub told_at: Time,
 }
 
 impl LeaseView {
@@ -69,11 +70,11 @@ impl LeaseView {
 
     /// From when a lease that was granted at `granted` must be counted: a new leader does not know
     /// what the one before it has answered.
-    pub fn renewed(&self, service: &ServiceName, epoch: Epoch, granted: Time) -> (Time, Option<Position>) {
+    pub fn renewed(&self, service: &ServiceName, epoch: Epoch, granted: Time) -> Renewal {
         let floor = if planted::has(Bug::NewLeaderForgets) { granted } else { self.since.max(granted) };
         match self.renewals.get(service).filter(|renewal| renewal.epoch == epoch) {
-            Some(renewal) => (renewal.heard.max(floor), renewal.position),
-            None => (floor, None),
+            Some(renewal) => Renewal { heard: renewal.heard.max(floor), ..*renewal },
+            None => Renewal { epoch, heard: floor, position: None, told_at: floor },
         }
     }
 }

@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(broken(&|held| held.owner = Owner::Held("eu".into())), ["S4", "S8"]);
         assert_eq!(broken(&|held| held.epoch = Epoch(0)), ["S2", "S4", "S8"]);
         assert_eq!(broken(&|held| held.epoch = Epoch(77)), ["S2", "S8"]);
-        let proof = Proof::Expired { heard: before.now, position: None };
+        let proof = Proof::Expired { heard: before.now, position: None, told_at: None };
         let vacancy = Vacancy { last: Some("us".into()), proof, why: "test".into(), since: before.now };
         assert_eq!(broken(&|held| held.owner = Owner::Vacant(vacancy.clone())), ["S4", "S8"]);
     }

@@ -59,6 +59,8 @@ pub struct SimInstance {
     /// Until when it may take writes by its own count.
     lease_until: Time,
     settled: Option<Epoch>,
+    /// When it came to rest.
+    rested: Time,
     /// When it last heard of its primary.
     heard: Time,
     branch: Option<Branch>,
@@ -152,6 +154,7 @@ impl World {
             position: Position { timeline: 0, lsn: Lsn(0) },
             lease_until: Time(0),
             settled: None,
+            rested: now,
             heard: now,
             branch: None,
             alone: Alone::default(),
@@ -238,16 +241,19 @@ impl World {
                 if matches!(instance.role, InstanceRole::Primary { .. }) {
                     instance.role = InstanceRole::Stopped { clean: false };
                 }
-                instance.settled = Some(wanted.epoch);
+                if instance.settled.replace(wanted.epoch) != Some(wanted.epoch) {
+                    instance.rested = now;
+                }
             }
         }
         self.instances.insert(key.clone(), instance);
         let has_data = instance.role != InstanceRole::Absent;
+        let until = if matches!(wanted.role, DatabaseRole::Rest { .. }) { instance.rested } else { now };
         let report = InstanceReport {
             role: instance.role,
             position: has_data.then_some(instance.position),
             upstream: None,
-            silent: now.since(instance.heard),
+            silent: until.since(instance.heard),
             settled: instance.settled,
             heir,
             ready: None,
@@ -267,7 +273,8 @@ impl World {
 
     fn renew(&mut self, wanted: &DatabaseGoal, instance: &mut SimInstance) {
         instance.lease_until = self.now + wanted.wished.lease.ttl;
-        let renewal = Renewal { epoch: wanted.epoch, heard: self.now, position: Some(instance.position) };
+        let (heard, position) = (self.now, Some(instance.position));
+        let renewal = Renewal { epoch: wanted.epoch, heard, position, told_at: heard };
         self.view.renewals.insert(wanted.service.clone(), renewal);
     }
 

@@ -13,6 +13,7 @@ use decision::database::reconciler::{Beside, Reconciler, is_leased, unless_armed
 use decision::database::report::Release;
 use decision::goal::DatabaseGoal;
 use decision::name::{AgentId, ServiceName};
+use decision::time::Uptime;
 use failover::postgres::Postgres;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,9 @@ use super::alone::Surely;
 use super::anew::Anew;
 use super::branches::Branches;
 use super::controllers::Controllers;
+use super::freshness::Kept;
 use super::health::Prober;
 use super::lease::LeaseKeeper;
-use super::level::Level;
 use super::promises::Given;
 use super::released::Released;
 use super::see::{self, Connection};
@@ -59,7 +60,7 @@ pub(super) struct Keeper {
     pub(super) rules: Reconciler,
     guard: Option<(Guard, guard::client::Events)>,
     postgres: Option<(Database, Postgres)>,
-    level: Level,
+    freshness: Kept,
     /// While it is primary.
     prober: Option<Prober>,
     pub(super) surely: Surely,
@@ -92,8 +93,8 @@ impl Keeper {
             timeout: GUARD_WITHIN,
         };
         let (anew, branches, released) = (Anew::new(&folder), Branches::new(&folder), Released::new(&folder));
-        let level = Level::new(&folder);
-        let rules = Reconciler::new(agent.region.clone(), level.last());
+        let freshness = Kept::new(&folder);
+        let rules = Reconciler::new(agent.region.clone(), freshness.last().clone());
         Keeper {
             service,
             agent,
@@ -107,7 +108,7 @@ impl Keeper {
             rules,
             guard: None,
             postgres: None,
-            level,
+            freshness,
             prober: None,
             surely: Surely::default(),
             anew,
@@ -239,7 +240,7 @@ impl Keeper {
         if !Reconciler::weighs(goal, &look) {
             self.surely = Surely::default();
         }
-        self.note(&look);
+        self.note(&look, asked);
         let is_anew = self.anew.is_wished(goal.reinit).await;
         let next = self.rules.next(goal, &mut look, is_anew, now());
         if next == Action::Settled {
@@ -350,10 +351,11 @@ impl Keeper {
         Ok(postgres)
     }
 
-    fn note(&mut self, look: &Look) {
+    /// `asked`: when the look began.
+    fn note(&mut self, look: &Look, asked: Uptime) {
         if let Some(server) = &look.server {
-            self.lease.note(server.position.filter(|_| !server.in_recovery));
-            self.level.keep(self.rules.level());
+            self.lease.note(server.position.filter(|_| !server.in_recovery).map(|at| (at, asked)));
+            self.freshness.keep(self.rules.freshness());
         }
     }
 

@@ -44,7 +44,8 @@ pub(super) struct LeaseKeeper {
     held: watch::Sender<Option<Held>>,
     /// The guard counts: each renewal is told to it.
     armed: Mutex<Option<Guard>>,
-    position: Mutex<Option<Position>>,
+    /// What the primary had written, and when.
+    position: Mutex<Option<(Position, Uptime)>>,
     /// In failsafe mode: whom to ask when no controller answers; an error when one has no address.
     peers: Mutex<Peers>,
 }
@@ -87,7 +88,7 @@ impl LeaseKeeper {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = guard;
     }
 
-    pub(super) fn note(&self, position: Option<Position>) {
+    pub(super) fn note(&self, position: Option<(Position, Uptime)>) {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 
@@ -122,8 +123,13 @@ impl LeaseKeeper {
             if under_way.len() >= MOST_UNDER_WAY {
                 continue;
             }
-            let position = *self.position.lock().unwrap_or_else(PoisonError::into_inner);
-            let renewal = Renewal { service: service.clone(), epoch: wanted.epoch, position };
+            let told = *self.position.lock().unwrap_or_else(PoisonError::into_inner);
+            let renewal = Renewal {
+                service: service.clone(),
+                epoch: wanted.epoch,
+                position: told.map(|(position, _)| position),
+                age: told.map_or(Duration::ZERO, |(_, at)| now().since(at)),
+            };
             let (keeper, controllers) = (Arc::clone(self), controllers.clone());
             under_way.spawn(async move {
                 let sent = now();

@@ -6,11 +6,11 @@ use decision::database::Position;
 use decision::database::branch::Kinship;
 use decision::database::guard::{Guard, Watchdog};
 use decision::database::keep::{Ended, Files, Process, Seen};
-use decision::database::look::{Look, Server};
+use decision::database::look::{LastMessage, Look, Server};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::plan::Epoch;
-use failover::postgres::{DataDir, Observed, Postgres, PostgresError, Sql};
+use failover::postgres::{DataDir, Observed, Postgres, PostgresError, Sql, WalReceiver};
 
 use crate::guard::protocol::{By, Phase, Status, WatchdogState};
 
@@ -141,14 +141,14 @@ fn process(observed: &Observed, follows: Option<&Option<RegionName>>) -> Process
 }
 
 fn server(observed: &Observed) -> Server {
-    let (upstream, silent) = upstream(observed);
+    let receiver = observed.wal_receiver.as_ref();
     let streams = observed.standbys.iter().filter(|standby| standby.is_streaming());
     Server {
         in_recovery: observed.in_recovery,
         position: position(observed),
         streams: is_streaming(observed),
-        upstream,
-        silent,
+        upstream: receiver.and_then(|receiver| upstream(observed, receiver)),
+        message: receiver.and_then(last_message),
         followers: streams
             .map(|standby| (RegionName(standby.application_name.clone()), standby.flushed))
             .collect(),
@@ -168,14 +168,22 @@ fn position(observed: &Observed) -> Option<Position> {
     Some(Position { timeline: observed.timeline, lsn })
 }
 
-/// The furthest that the primary said it was, and how long it has said nothing.
-fn upstream(observed: &Observed) -> (Option<Position>, Option<Duration>) {
-    let Some(receiver) = &observed.wal_receiver else { return (None, None) };
-    let position = receiver
-        .latest_end
-        .map(|lsn| Position { timeline: receiver.received_timeline.unwrap_or(observed.timeline), lsn });
-    let age = receiver.last_message_age_ms.and_then(|ms| u64::try_from(ms).ok());
-    (position, age.map(Duration::from_millis))
+/// The furthest that the primary said it was.
+fn upstream(observed: &Observed, receiver: &WalReceiver) -> Option<Position> {
+    let timeline = receiver.received_timeline.unwrap_or(observed.timeline);
+    receiver.latest_end.map(|lsn| Position { timeline, lsn })
+}
+
+/// When our clock was set to before it came, it counts from when it is seen first.
+fn last_message(receiver: &WalReceiver) -> Option<LastMessage> {
+    let message = receiver.last_message.as_ref()?;
+    let (host, port) = (receiver.sender_host.as_deref()?, receiver.sender_port?);
+    Some(LastMessage {
+        from: format!("{host}:{port}"),
+        sent_us: message.sent_us,
+        received_us: message.received_us,
+        age: Duration::from_micros(u64::try_from(message.age_us).unwrap_or(0)),
+    })
 }
 
 pub(super) async fn files(postgres: &Postgres) -> (Files, Option<String>) {

@@ -4,11 +4,11 @@ use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode, Profile};
 use crate::database::branch::Branch;
 use crate::database::{InstanceReport, InstanceRole, Owner, Proof, Sequence, lease};
-use crate::decide::database::unfit_heir;
+use crate::decide::database::{unfit_heir, unseen_acknowledgements};
 use crate::decide::{decide, decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
-use crate::name::AgentId;
+use crate::name::{AgentId, ServiceName};
 use crate::plan::{Action, Epoch, Executor, PlanStatus, StepResult};
 use crate::testing::{World, ms, secs, three_regions, with_database};
 use crate::time::Time;
@@ -457,6 +457,55 @@ fn a_promotion_that_never_began_leaves_the_vacancy_as_it_was() {
     assert_eq!(world.writers("app"), ["ap"], "{}", world.conclusion("app"));
 }
 
+/// S3: us may have begun a timeline of which nobody heard, and nobody has written since.
+#[test]
+fn a_promotion_that_never_began_leaves_the_timelines_as_they_were() {
+    let mut world = world(Mode::Async);
+    let (app, epoch) = (ServiceName::from("app"), world.epoch("app"));
+    let history = world.state.databases[&app].history.clone();
+    world.stubborn.extend(["eu".into(), "ap".into()]);
+    world.kill("us");
+    let has_tried = |world: &World| {
+        let held = &world.state.databases[&app];
+        held.epoch > Epoch(epoch) && held.vacancy().is_some_and(|vacancy| vacancy.last == Some("us".into()))
+    };
+    while !has_tried(&world) {
+        world.run_for(ms(10));
+    }
+    assert_eq!(world.state.databases[&app].history, history);
+    let begun = Branch { timeline: 7, epoch: Epoch(epoch) };
+    tell(&mut world, "us", |report| report.branch = Some(begun));
+    assert_eq!(world.state.databases[&app].stranger(&"us".into()), None);
+    let older = Branch { epoch: Epoch(epoch - 1), ..begun };
+    tell(&mut world, "us", |report| report.branch = Some(older));
+    assert_eq!(world.state.databases[&app].stranger(&"us".into()), Some(older));
+}
+
+/// S3: what it has is compared with nothing, so it proves nothing of what was acknowledged.
+#[test]
+fn an_instance_of_another_history_is_no_witness() {
+    let mut world = world(Mode::Sync { acks: 1 });
+    let app = ServiceName::from("app");
+    world.hung.extend(["eu".into(), "ap".into()]);
+    world.kill("us");
+    while world.state.databases[&app].vacancy().is_none() {
+        world.run_for(ms(10));
+    }
+    let unseen = |world: &World| {
+        let (wished, held) = world.state.database(&app).unwrap();
+        unseen_acknowledgements(&app, wished, held, held.vacancy().unwrap())
+    };
+    let epoch = Some(world.state.databases[&app].epoch);
+    for region in ["eu", "ap"] {
+        assert!(unseen(&world).is_some(), "{region} has not told");
+        tell(&mut world, region, |report| report.settled = epoch);
+    }
+    assert_eq!(unseen(&world), None);
+    let other = world.state.databases[&app].history.last().map(|last| Branch { epoch: Epoch(0), ..*last });
+    tell(&mut world, "ap", |report| report.branch = other);
+    assert!(unseen(&world).is_some_and(|why| why.contains("1 of 2 told")), "{:?}", unseen(&world));
+}
+
 #[test]
 fn only_what_took_no_writes_leaves_the_vacancy_as_it_was() {
     let unwritten = |world: &mut World| {
@@ -626,7 +675,7 @@ fn the_state_refuses_what_would_make_two_writers() {
     let mut world = world(Mode::Async);
     let epoch = world.state.databases[&"app".into()].epoch;
     let heard = Time(world.now.0 - 100);
-    let early = Command::ExpireLease { service: "app".into(), epoch, heard, position: None };
+    let early = Command::ExpireLease { service: "app".into(), epoch, heard, position: None, told_at: None };
     let refused = world.apply(early);
     assert!(
         matches!(refused.refusal(), Some(Refusal::NotAllowed { detail }) if detail.contains("may not have expired"))
