@@ -22,6 +22,7 @@ use crate::heard::Heard;
 use crate::raft::{Member, Node, ProposeError, ReadError};
 use crate::rounds::Rounds;
 use crate::telling::Telling;
+use crate::vacancies::Known;
 
 /// The largest message between controllers: a whole configuration and some.
 pub(crate) const MESSAGE_MAX: usize = 8 * 1024 * 1024;
@@ -37,6 +38,7 @@ pub struct Controller {
     pub freshness: Freshness,
     pub rounds: Rounds,
     pub telling: Telling,
+    pub vacancies: Known,
     pub host: Host,
     pub region: String,
     credentials: Credentials,
@@ -64,6 +66,7 @@ impl Controller {
             freshness: Freshness::default(),
             rounds: Rounds::default(),
             telling: Telling::default(),
+            vacancies: Known::default(),
             host,
             region,
             credentials,

@@ -17,6 +17,7 @@ mod seat;
 mod telling;
 #[cfg(test)]
 mod testing;
+mod vacancies;
 pub mod view;
 
 pub use run::{Settings, StartError, run};

@@ -29,6 +29,7 @@ use crate::http;
 use crate::leader;
 use crate::raft::{self, Dial, Member, MembersError};
 use crate::seat;
+use crate::vacancies;
 
 /// A leader that stops hands over first.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(3);
@@ -91,6 +92,7 @@ pub async fn run(
         tokio::spawn(async move { member.keep_connected().await }),
         tokio::spawn(freshness::follow(controller.clone())),
         tokio::spawn(freshness::confirm(controller.clone())),
+        tokio::spawn(vacancies::follow(controller.clone())),
         tokio::spawn(seat::keep(controller.clone())),
         tokio::spawn(async move { credentials.watch(CREDENTIALS_LOOKED_AT_EVERY).await }),
     ];

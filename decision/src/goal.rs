@@ -44,6 +44,9 @@ pub struct DatabaseGoal {
     #[serde(default)]
     pub history_is_whole: bool,
     pub role: DatabaseRole,
+    /// For how long at least nobody may write, when this was sent; see [`crate::vacancies`].
+    #[serde(with = "ms", rename = "vacant_for_ms", default)]
+    pub vacant_for: Duration,
     /// Who may take writes, wherever that is.
     pub writer: Option<RegionName>,
     /// Whether it says that it does: not before its promotion is done, nor while it ends.
@@ -112,15 +115,24 @@ pub struct Assignment {
 }
 
 impl Goal {
-    /// Whether anything but the generation differs.
+    /// Whether anything but the generation and the age of what is known differs.
     pub fn differs(&self, other: &Goal) -> bool {
         let same = self.config_generation == other.config_generation
             && self.heartbeat == other.heartbeat
             && self.checks == other.checks
             && self.zones == other.zones
             && self.assignments == other.assignments
-            && self.databases == other.databases;
+            && self.databases.len() == other.databases.len()
+            && self.databases.iter().zip(&other.databases).all(|(own, other)| own.is_like(other));
         !same
+    }
+}
+
+impl DatabaseGoal {
+    fn is_like(&self, other: &DatabaseGoal) -> bool {
+        self == other
+            || self.vacant_for != other.vacant_for
+                && DatabaseGoal { vacant_for: other.vacant_for, ..self.clone() } == *other
     }
 }
 
@@ -154,6 +166,7 @@ fn databases(state: &State, agent: &AgentId) -> Vec<DatabaseGoal> {
             history: held.history.clone(),
             history_is_whole: held.history_is_whole(),
             role: role(state, service, held, &agent.region),
+            vacant_for: Duration::ZERO,
             writer: held.holder().cloned(),
             writer_serves: held
                 .holder()

@@ -31,4 +31,5 @@ pub mod testing;
 pub mod threshold;
 pub mod time;
 pub mod turns;
+pub mod vacancies;
 pub mod verdict;

@@ -12,6 +12,7 @@ use decision::name::{RegionName, ServiceName};
 use decision::plan::Plan;
 use decision::state::State;
 use decision::time::{Time, Uptime};
+use decision::vacancies::Vacancies;
 
 use super::ambush::Phase;
 use super::ground::{Ground, Machine};
@@ -39,6 +40,7 @@ pub struct Controller {
     pub raft: Raft<Stamped>,
     pub applied: u64,
     pub state: Rc<State>,
+    pub(super) vacancies: Vacancies,
     /// Whether its disk is at work, and what is to be said once it has what came since.
     is_writing: bool,
     unsaid: Vec<Out<Stamped>>,
@@ -95,6 +97,7 @@ impl Controller {
             raft: Raft::new(id, members),
             applied: 0,
             state: Rc::default(),
+            vacancies: Vacancies::default(),
             is_writing: false,
             unsaid: Vec::new(),
             heard: Uptime::default(),
@@ -123,7 +126,7 @@ impl Controller {
         self.is_writing = false;
         self.unsaid.clear();
         // What was applied is found again as it is committed again; a snapshot would give the same.
-        (self.applied, self.state) = (0, Rc::default());
+        (self.applied, self.state, self.vacancies) = (0, Rc::default(), Vacancies::default());
         (self.elected, self.term, self.proved) = (None, None, None);
         self.rounds.clear();
         self.proposed.clear();
@@ -334,6 +337,7 @@ impl Controller {
             }
         }
         if self.applied > before {
+            self.vacancies.note(&self.state, ground.uptime(self.machine));
             self.answers_reads(ground);
             self.state_changed(ground);
             if self.term.as_ref().is_some_and(|term| term.deciding.is_none()) {

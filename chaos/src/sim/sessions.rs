@@ -281,6 +281,8 @@ impl Controller {
         let goal = goal::of_agent(&state, &serving.agent);
         if serving.sent.as_ref().is_none_or(|sent| sent.differs(&goal)) {
             serving.sent = Some(goal.clone());
+            let mut goal = goal;
+            self.vacancies.tell(&mut goal, ground.uptime(self.machine));
             let said = ToAgent::Goal(Box::new(goal));
             self.tells_agent(session, said, ground);
         }

@@ -234,7 +234,9 @@ async fn direct(
             return Err(Status::aborted("the session was given up: too long unheard of"));
         }
         if sent.as_ref().is_none_or(|sent| sent.differs(&goal)) {
-            send(answers, ToAgent::Goal(Box::new(goal.clone()))).await?;
+            let mut told = goal.clone();
+            controller.vacancies.tell(&mut told);
+            send(answers, ToAgent::Goal(Box::new(told))).await?;
             sent = Some(goal);
         }
         tokio::time::sleep(GOAL_AT_MOST_EVERY).await;

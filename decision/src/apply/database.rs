@@ -103,14 +103,16 @@ pub(super) fn release(
     if ended.unwritten && !has_written {
         return vacate_again(state, context, service, ended);
     }
-    vacate(state, context, service, ended.proof, ended.why)
+    let now = state.now;
+    vacate(state, context, service, ended.proof, now, ended.why)
 }
 
 /// S3, S4: what was known of the vacancy before the grant holds on, for nothing was written since.
 fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, ended: Ended) -> Applied {
     let held = find(state, service)?;
     let Some(filled) = held.filled.take().filter(|filled| filled.vacancy.proof != Proof::NeverOwned) else {
-        return vacate(state, context, service, ended.proof, ended.why);
+        let now = state.now;
+        return vacate(state, context, service, ended.proof, now, ended.why);
     };
     held.before = Some(match held.before.take() {
         Some(since) => filled.witnesses.or(since),
@@ -143,20 +145,29 @@ pub(super) fn expire(
     }
     let heard = heard.max(held.since);
     let ttl = ttl.unwrap_or_default();
-    if lease::expires(heard, ttl) > now {
+    let expired = lease::expires(heard, ttl);
+    if expired > now {
         return Err(Refusal::NotAllowed {
             detail: format!("the lease of {service} at epoch {epoch} may not have expired yet"),
         });
     }
     let why = format!("it was not renewed for {}", Human(now.since(heard)));
-    vacate(state, context, service, Proof::Expired { heard, position, told_at }, why)
+    // It may have been over for long: nothing is ended while too little is seen to go on from there.
+    vacate(state, context, service, Proof::Expired { heard, position, told_at }, expired, why)
 }
 
-fn vacate(state: &mut State, context: &Context, service: &ServiceName, proof: Proof, why: String) -> Applied {
-    let now = state.now;
+/// `since`: from when on surely nobody wrote.
+fn vacate(
+    state: &mut State,
+    context: &Context,
+    service: &ServiceName,
+    proof: Proof,
+    since: Time,
+    why: String,
+) -> Applied {
     let held = find(state, service)?;
     let why = kept(why, KEPT_REASON);
-    let vacancy = Vacancy { last: held.holder().cloned(), proof, why, since: now };
+    let vacancy = Vacancy { last: held.holder().cloned(), proof, why, since };
     begin_vacancy(state, context, service, vacancy)
 }
 

@@ -117,7 +117,7 @@ pub struct Vacancy {
     /// How it is known that nobody writes.
     pub proof: Proof,
     pub why: String,
-    /// From when on it is known.
+    /// From when on surely nobody wrote; [`Ownership::since`] is when that was found out.
     pub since: Time,
 }
 

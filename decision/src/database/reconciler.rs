@@ -123,7 +123,9 @@ impl Reconciler {
     pub fn note(&mut self, goal: &DatabaseGoal, look: &Look, number: u64, asked: Uptime) -> Commits {
         self.following.note(goal, look, asked);
         let rests = matches!(goal.role, DatabaseRole::Rest { .. });
-        let since = self.resting.filter(|(epoch, _)| *epoch == goal.epoch).map_or(asked, |(_, since)| since);
+        let since = asked - goal.vacant_for;
+        let before = self.resting.filter(|(epoch, _)| *epoch == goal.epoch);
+        let since = before.map_or(since, |(_, before)| before.min(since));
         self.resting = rests.then_some((goal.epoch, since));
         if look.seen.process == Process::None {
             self.follows = None;
@@ -480,6 +482,9 @@ mod tests {
         assert_eq!(silent_at(&rests(0), (100, 120), 8), secs(5));
         assert_eq!(silent_at(&rests(0), (100, 120), 20), secs(5));
         assert_eq!(silent_at(&rests(1), (100, 120), 30), secs(27), "somebody was granted it meanwhile");
+        let late = DatabaseGoal { vacant_for: secs(9), ..rests(1) };
+        assert_eq!(silent_at(&late, (100, 120), 35), secs(23), "it was so earlier than it heard");
+        assert_eq!(silent_at(&late, (100, 120), 36), secs(23));
         assert_eq!(silent_at(&replica(false), (100, 120), 40), secs(37));
     }
 

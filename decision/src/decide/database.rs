@@ -510,8 +510,8 @@ pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport,
         Proof::Expired { heard, position: told @ Some(_), told_at } if has(told) => {
             vacancy.since.since(told_at.unwrap_or(*heard))
         }
-        // How long it had heard nothing when it came to know that nobody writes: after a grant that was not written
-        // under that is later than when it became so.
+        // How long it had heard nothing when it came to know that nobody writes, less for how long nobody had by then:
+        // the end of a lease may be found out late, and a grant may not have been written under.
         _ => report.silent.saturating_sub(held.since.since(vacancy.since)),
     };
     Loss { bytes, time }

@@ -56,6 +56,7 @@ pub(crate) fn goal(writer: Option<&str>, epoch: u64) -> DatabaseGoal {
     DatabaseGoal {
         service: "app".into(),
         wished,
+        vacant_for: Duration::ZERO,
         system: None,
         history: Vec::new(),
         history_is_whole: true,

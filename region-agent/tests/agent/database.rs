@@ -58,6 +58,7 @@ fn goal(eu: Instance, us: Instance) -> DatabaseGoal {
     DatabaseGoal {
         service: "app".into(),
         wished,
+        vacant_for: Duration::ZERO,
         system: None,
         history: Vec::new(),
         history_is_whole: true,

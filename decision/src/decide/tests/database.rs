@@ -481,6 +481,26 @@ fn a_promotion_that_never_began_leaves_the_timelines_as_they_were() {
     assert_eq!(world.state.databases[&app].stranger(&"us".into()), Some(older));
 }
 
+#[test]
+fn what_may_be_lost_was_written_while_the_lease_was_in_force_and_not_until_its_end_was_found_out() {
+    let mut world = world(Mode::Async);
+    let limit = MaxDataLoss { bytes: 1 << 20, time: secs(6) };
+    world.reconfigure(|config| {
+        config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap().max_data_loss = limit;
+    });
+    world.run_for(secs(5));
+    // Nothing is ended while too few vantages speak.
+    world.kill("us");
+    world.silence("eu");
+    world.silence("ap");
+    world.run_for(secs(30));
+    assert_eq!(holder(&world), Some("us"));
+    world.hear("eu");
+    world.hear("ap");
+    world.run_for(secs(10));
+    assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
+}
+
 /// S3: what it has is compared with nothing, so it proves nothing of what was acknowledged.
 #[test]
 fn an_instance_of_another_history_is_no_witness() {
