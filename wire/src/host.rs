@@ -1,6 +1,7 @@
 //! What a part is handed by its host: clock, randomness and network. Nothing in Regent reaches for
 //! them globally, so that the same code runs inside a deterministic simulator.
 
+mod gate;
 mod network;
 mod random;
 
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use decision::time::Time;
 
+pub use gate::{Gate, Gated};
 pub use network::{BoxIo, BoxListener, Io, Listener, Network, TcpNetwork};
 pub use random::{OsRandom, Random, SeededRandom};
 
@@ -35,11 +37,24 @@ pub struct Host {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub network: Arc<dyn Network>,
+    /// Closed by a drill; what is not [`Host::behind_gate`] does not see it.
+    pub gate: Gate,
 }
 
 impl Host {
     /// The machine itself.
     pub fn system() -> Host {
-        Host { clock: Arc::new(SystemClock), random: Arc::new(OsRandom), network: Arc::new(TcpNetwork) }
+        Host {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom),
+            network: Arc::new(TcpNetwork),
+            gate: Gate::default(),
+        }
+    }
+
+    /// The same, reached and reaching only while its gate is open.
+    pub fn behind_gate(&self) -> Host {
+        let gated = Gated { network: Arc::clone(&self.network), gate: self.gate.clone() };
+        Host { network: Arc::new(gated), ..self.clone() }
     }
 }

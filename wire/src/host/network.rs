@@ -10,6 +10,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::gate::GatedIo;
+
 /// A stream of bytes both ways.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn as_any(&self) -> &dyn Any;
@@ -25,6 +27,9 @@ impl dyn Io {
     /// When dropped, the other side learns at once that it was cut off, which an orderly end would
     /// not say. Where the stream is not TCP it ends as it would have.
     pub fn reset_on_close(&self) {
+        if let Some(gated) = self.as_any().downcast_ref::<GatedIo>() {
+            return gated.stream.reset_on_close();
+        }
         if let Some(stream) = self.as_any().downcast_ref::<TcpStream>() {
             // A stream that is broken already needs no reset.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
