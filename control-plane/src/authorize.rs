@@ -11,11 +11,13 @@ use tower_service::Service;
 use wire::identity::Role;
 use wire::listen::Peer;
 
-/// Paths by how they begin, and the one role that may call them.
-pub const GRANTS: [(&str, Role); 6] = [
+/// Paths by how they begin, and a role that may call them.
+pub const GRANTS: [(&str, Role); 8] = [
     ("/regent.raft.v1.Raft/", Role::Controller),
     ("/regent.v1.Members/", Role::Controller),
     ("/regent.v1.Agents/", Role::Agent),
+    ("/regent.v1.Drills/", Role::Agent),
+    ("/regent.v1.Drills/", Role::Controller),
     ("/regent.v1.Operator/", Role::Operator),
     ("/api/v1/", Role::Operator),
     ("/metrics", Role::Operator),

@@ -124,6 +124,7 @@ fn document(controller: &Controller, state: &State, query: &Query) -> Result<Vec
             config: state.config.as_deref().cloned(),
         }),
         Query::Incidents => json(&state.incidents),
+        Query::Drills => json(&state.drills.values().rev().collect::<Vec<_>>()),
         Query::IfLost { .. } | Query::Explain { .. } | Query::Leases => {
             Err(ApiError::Invalid("only the leader can tell".into()))
         }

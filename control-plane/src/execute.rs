@@ -5,6 +5,7 @@ use std::time::Duration;
 use decision::command::{Command, Outcome, Refusal};
 use decision::config::check::contradictions;
 use decision::decide::{self, decide, decide_told, waiting};
+use decision::drill::guard;
 use decision::explain::Rejected;
 use decision::name::RegionName;
 use decision::plan::Plan;
@@ -106,6 +107,14 @@ async fn intent(
         Intent::Drain { region, why } => Command::Drain { region, why },
         Intent::Undrain { region } => Command::Undrain { region },
         Intent::Note { text } => Command::Note { text },
+        Intent::BeginDrill { drill, wish, dry_run } => match guard::obstacles(&state, &wish, now) {
+            obstacles if !obstacles.is_empty() => return Ok(not_allowed(obstacles.join("; "))),
+            _ if dry_run => return Ok(done(Outcome::Unchanged, None)),
+            _ => Command::BeginDrill { drill, wish },
+        },
+        Intent::RenewDrill { drill } => Command::RenewDrill { drill },
+        Intent::EndDrill { drill, why } => Command::EndDrill { drill, why, by_guard: false },
+        Intent::ReportDrill { drill, report } => Command::ReportDrill { drill, report },
         Intent::AddMember { member, region, grpc, witness } => {
             return add_member(controller, member, region, grpc, witness, by, within).await;
         }

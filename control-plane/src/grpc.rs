@@ -1,6 +1,7 @@
 //! What a controller serves over mutual TLS: to other controllers, agents and operators.
 
 pub mod agents;
+pub mod drills;
 pub mod members;
 pub mod operator;
 

@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod controller;
 pub mod documents;
+mod drill;
 pub mod execute;
 pub mod freshness;
 pub mod grpc;

@@ -13,6 +13,7 @@ use wire::connect::{ChannelOptions, channel};
 use wire::host::{BoxListener, Host};
 use wire::listen::{HandshakeLimits, TlsListener};
 use wire::proto::regent::v1::agents_server::AgentsServer;
+use wire::proto::regent::v1::drills_server::DrillsServer;
 use wire::proto::regent::v1::members_server::MembersServer;
 use wire::proto::regent::v1::operator_server::OperatorServer;
 use wire::serve::{ServeLimits, serve, serve_plain};
@@ -21,8 +22,10 @@ use wire::tls::{Credentials, Expect};
 use crate::authorize::Authorize;
 use crate::controller::{Controller, MESSAGE_MAX};
 use crate::documents::Faces;
+use crate::drill;
 use crate::freshness;
 use crate::grpc::agents::Agents;
+use crate::grpc::drills::Drills;
 use crate::grpc::members::Members;
 use crate::grpc::operator::Operator;
 use crate::http;
@@ -72,6 +75,8 @@ pub async fn run(
     public: &Handle,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
+    // A drill may close the gate; whether it is to go on is asked past it.
+    let (outside, host) = (host.clone(), host.behind_gate());
     // What is taken is found out before anything starts.
     let grpc = listen(host.clone(), settings.grpc_listen).await?;
     let page = public.spawn(listen(host.clone(), settings.http_listen)).await.map_err(StartError::Page)??;
@@ -94,6 +99,7 @@ pub async fn run(
         tokio::spawn(freshness::confirm(controller.clone())),
         tokio::spawn(vacancies::follow(controller.clone())),
         tokio::spawn(seat::keep(controller.clone())),
+        tokio::spawn(drill::keep(controller.clone(), outside, credentials.clone())),
         tokio::spawn(async move { credentials.watch(CREDENTIALS_LOOKED_AT_EVERY).await }),
     ];
 
@@ -150,6 +156,7 @@ pub(crate) fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) 
     grpc.add_service(controller.node.service())
         .add_service(members)
         .add_service(agents)
+        .add_service(DrillsServer::new(Drills(controller.clone())))
         .add_service(operator);
     let router = grpc.routes().into_axum_router().merge(http::private(http_backend(controller)));
     Authorize(router)

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::database::{InstanceReport, Position};
+use crate::drill::{self, DrillId};
 use crate::evidence::Finding;
 use crate::explain::Explanation;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -140,6 +141,27 @@ pub enum Command {
     },
     Undrain {
         region: RegionName,
+    },
+    /// A failure on purpose; refused where anything else is wrong already.
+    BeginDrill {
+        /// What it is to be called: one that comes late, or twice, begins nothing.
+        drill: DrillId,
+        wish: drill::Wish,
+    },
+    /// Whoever runs it is still there.
+    RenewDrill {
+        drill: DrillId,
+    },
+    EndDrill {
+        drill: DrillId,
+        why: String,
+        /// It hurt more than it was meant to.
+        #[serde(default)]
+        by_guard: bool,
+    },
+    ReportDrill {
+        drill: DrillId,
+        report: Box<drill::report::Report>,
     },
     /// Something stale was refused where it was about to act; the journal must know.
     ReportRefusal {

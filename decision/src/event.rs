@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::{InstanceRole, Vacancy};
 use crate::dns::RecordSet;
+use crate::drill::{self, DrillId, Wish};
 use crate::evidence::Condition;
 use crate::explain::Explanation;
 use crate::name::{AgentId, CheckId, DnsName, RegionName, ServiceName};
@@ -115,6 +116,18 @@ pub enum Event {
     RegionUndrained {
         region: RegionName,
     },
+    DrillBegun {
+        drill: DrillId,
+        wish: Wish,
+    },
+    DrillEnded {
+        drill: DrillId,
+        why: String,
+    },
+    DrillReported {
+        drill: DrillId,
+        verdict: drill::report::Verdict,
+    },
     /// A command, or an actuator elsewhere, was refused by a safety rule.
     Refused {
         what: String,
@@ -195,6 +208,12 @@ impl fmt::Display for Event {
             Event::AutomationResumed => f.write_str("automation resumed"),
             Event::RegionDrained { region, why } => write!(f, "region {region} drained: {why}"),
             Event::RegionUndrained { region } => write!(f, "region {region} no longer drained"),
+            Event::DrillBegun { drill, wish } => {
+                let Wish { scenario, service, region, fault, .. } = wish;
+                write!(f, "{drill}: {scenario} begun, to see {service} recover: {fault} of {region}")
+            }
+            Event::DrillEnded { drill, why } => write!(f, "{drill}: over: {why}"),
+            Event::DrillReported { drill, verdict } => write!(f, "{drill}: {verdict}"),
             Event::Refused { what, why } => write!(f, "refused: {what}: {why}"),
             Event::Note { text } => write!(f, "note: {text}"),
         }

@@ -10,6 +10,7 @@ use crate::config::{Check, Database, Probe};
 use crate::database::branch::Branch;
 use crate::database::{Owner, Ownership, Position};
 use crate::dns::Zone;
+use crate::drill::FaultGoal;
 use crate::name::{AgentId, CheckId, RegionName, ServiceName};
 use crate::plan::{Action, Epoch, Executor, PlanId, PlanStatus, Step, StepId, StepStatus};
 use crate::state::State;
@@ -27,6 +28,9 @@ pub struct Goal {
     pub assignments: Vec<Assignment>,
     #[serde(default)]
     pub databases: Vec<DatabaseGoal>,
+    /// Of the drill that is running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultGoal>,
 }
 
 /// What the instance of this agent's region should be.
@@ -123,7 +127,8 @@ impl Goal {
             && self.zones == other.zones
             && self.assignments == other.assignments
             && self.databases.len() == other.databases.len()
-            && self.databases.iter().zip(&other.databases).all(|(own, other)| own.is_like(other));
+            && self.databases.iter().zip(&other.databases).all(|(own, other)| own.is_like(other))
+            && self.fault == other.fault;
         !same
     }
 }
@@ -147,6 +152,7 @@ pub fn of_agent(state: &State, agent: &AgentId) -> Goal {
         zones: state.zones.values().cloned().collect(),
         assignments: assignments(state, agent),
         databases: databases(state, agent),
+        fault: state.drills.values().find(|drill| drill.is_running()).map(|drill| drill.fault_goal()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod database;
 pub mod decide;
 pub mod dns;
+pub mod drill;
 pub mod event;
 pub mod evidence;
 pub mod explain;

@@ -10,6 +10,7 @@ use crate::command::AgentInfo;
 use crate::config::{Config, Database};
 use crate::database::Ownership;
 use crate::dns::Zone;
+use crate::drill::{Drill, DrillId};
 use crate::evidence::Evidence;
 use crate::incident::Incident;
 use crate::journal::Journal;
@@ -52,6 +53,11 @@ pub struct State {
     pub held: BTreeMap<ServiceName, String>,
     /// The newest first.
     pub incidents: Vec<Arc<Incident>>,
+    /// The newest, each with what came of it.
+    #[serde(default)]
+    pub drills: BTreeMap<DrillId, Arc<Drill>>,
+    #[serde(default)]
+    pub last_drill: u64,
     pub journal: Journal,
 }
 

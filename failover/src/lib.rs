@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod dns;
+pub mod drill;
 pub mod postgres;
 pub mod retry;
 pub mod up;

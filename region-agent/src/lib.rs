@@ -9,6 +9,7 @@ pub mod book;
 pub mod contact;
 pub mod database;
 pub mod dns;
+pub mod drill;
 pub mod goals;
 pub mod guard;
 mod http;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use decision::command::AgentInfo;
 use decision::name::AgentId;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -24,6 +25,7 @@ use crate::contact::Contact;
 use crate::database;
 use crate::database::promises::{Asked, Given};
 use crate::dns::{self, DnsServer};
+use crate::drill::{self, Drills, Still};
 use crate::goals::Goals;
 use crate::http::{self, Shown};
 use crate::instances::Instances;
@@ -33,7 +35,7 @@ use crate::probe::{Prober, Roots};
 use crate::relay::{self, Relay};
 use crate::session::{self, Session};
 use crate::store::Store;
-use crate::watch::{self, Watcher};
+use crate::watch::{self as watching, Watcher};
 use crate::zones;
 
 /// How often the files of the credentials are looked at.
@@ -70,6 +72,8 @@ pub struct Settings {
 /// used, an address is taken. Nothing runs then.
 pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) -> anyhow::Result<()> {
     check_identity(&settings)?;
+    // A drill may close the gate; whether it is to go on is asked past it.
+    let (outside, host) = (host.clone(), host.behind_gate());
     let Settings { agent, cluster, credentials, controllers, data_dir, .. } = settings;
     let store = Arc::new(Store::open(&data_dir, &cluster, &agent)?);
     let saved = store.load_goal()?;
@@ -112,6 +116,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
     let goals = Arc::new(Goals::new(saved));
     let prober = Arc::new(Prober::new(host.clone(), settings.roots));
     let board = Arc::new(database::Board::default());
+    let stand_still = watch::Sender::new(Still::default());
     let instances = Arc::<Instances>::default();
     let mut parts = JoinSet::new();
     parts.spawn({
@@ -125,7 +130,16 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
         contact: Arc::clone(&contact),
         metrics: Arc::clone(&metrics),
     };
-    parts.spawn(watch::run(watcher, goals.watch(), shutdown.clone()));
+    parts.spawn(watching::run(watcher, goals.watch(), shutdown.clone()));
+    let drills = Drills {
+        outside,
+        credentials: credentials.clone(),
+        controllers: controllers.clone(),
+        region: agent.region.clone(),
+        prober: Arc::clone(&prober),
+        still: stand_still.clone(),
+    };
+    parts.spawn(drill::run(drills, goals.watch(), shutdown.clone()));
     let actor = Actor {
         host: host.clone(),
         cluster,
@@ -174,6 +188,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             watchdog: settings.watchdog,
             board: Arc::clone(&board),
             promises: Arc::clone(&promises),
+            still: stand_still.subscribe(),
         },
         goals.watch(),
         shutdown.clone(),

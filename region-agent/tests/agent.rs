@@ -129,6 +129,7 @@ fn goal(generation: u64, checks: Vec<Check>) -> Goal {
         zones: vec![zone(generation)],
         assignments: Vec::new(),
         databases: Vec::new(),
+        fault: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! A cluster of real processes, as `failover up` starts it, for scenarios that read like stories.
 
+pub mod browser;
 pub mod database;
 pub mod inside;
 

@@ -6,6 +6,7 @@ pub use database::{Connect, DatabaseStatus, InstanceStatus, LeaseStatus, Leases,
 
 use decision::command::{Outcome, Refusal};
 use decision::config::Config;
+use decision::drill::{self, DrillId};
 use decision::explain::{Explanation, Rejected};
 use decision::name::{AgentId, RegionName, ServiceName};
 use decision::plan::{Epoch, Plan, PlanId};
@@ -35,6 +36,8 @@ pub enum Query {
     Incidents,
     /// [`Leases`]; only the leader can tell.
     Leases,
+    /// `Vec<decision::drill::Drill>`, newest first.
+    Drills,
 }
 
 /// A wish. Answered by an [`IntentReply`].
@@ -101,6 +104,26 @@ pub enum Intent {
     },
     RemoveMember {
         member: u64,
+    },
+    /// A failure on purpose. The outcome is told once it is committed; the fault comes a moment later.
+    BeginDrill {
+        /// The one after the last: a wish that comes late, or twice, begins nothing.
+        drill: DrillId,
+        wish: drill::Wish,
+        /// Say what is in the way, and begin nothing.
+        dry_run: bool,
+    },
+    /// Whoever runs it is still there; without this it ends.
+    RenewDrill {
+        drill: DrillId,
+    },
+    EndDrill {
+        drill: DrillId,
+        why: String,
+    },
+    ReportDrill {
+        drill: DrillId,
+        report: Box<drill::report::Report>,
     },
     /// Hands leadership to another member.
     TransferLeadership {

@@ -5,6 +5,7 @@ pub mod api;
 #[cfg(feature = "authority")]
 pub mod authority;
 pub mod connect;
+pub mod drill;
 pub mod host;
 pub mod identity;
 pub mod lease;

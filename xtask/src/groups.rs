@@ -33,7 +33,7 @@ const GROUPS: [Group; 4] = [
             "sqlite3",
         ],
     },
-    Group { name: "postgres", filter: "postgres_", packages: &["postgresql", "procps"] },
+    Group { name: "postgres", filter: "postgres_", packages: &["postgresql", "procps", "chromium"] },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
     Group { name: "netns", filter: "netns_", packages: &["iproute2", "iputils-ping", "postgresql"] },
 ];

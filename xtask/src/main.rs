@@ -16,7 +16,7 @@ const USAGE: &str = "usage:
   cargo xtask check              formatting, lints, the purity of decision/, dependencies
   cargo xtask bench [PART…]      speed beside etcd, nginx and Knot (see `cargo xtask bench --help`)
   cargo xtask mutants [OPTIONS]  whether the simulation finds bugs that are put in (see `chaos mutants --help`)
-groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), postgres (PostgreSQL), cluster (Regent's own processes
+groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), postgres (PostgreSQL, Chromium), cluster (Regent's own processes
   on loopback), netns (root: regions as network namespaces of this machine), sim (nothing)";
 
 fn main() -> ExitCode {

@@ -68,6 +68,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/api/v1/journal", get(queries::journal)),
         ("/api/v1/config", get(queries::config).post(intents::set_config)),
         ("/api/v1/incidents", get(queries::incidents)),
+        ("/api/v1/drills", get(queries::drills)),
         ("/api/v1/what-if/{region}", get(queries::what_if)),
         ("/api/v1/explain/{service}", get(queries::explain)),
         ("/api/v1/leases", get(queries::leases)),

@@ -27,6 +27,8 @@ pub(super) struct Public {
     incidents: Cell<u64>,
     unresolved: Cell<u64>,
     maintenances: Cell<u64>,
+    active: Cell<u64>,
+    upcoming: Cell<u64>,
     page: Cell<(u64, Freshness)>,
     api_headers: HeaderMap,
     page_headers: HeaderMap,
@@ -45,6 +47,8 @@ pub fn public(backend: Arc<dyn Backend>) -> Router {
         incidents: Cell::default(),
         unresolved: Cell::default(),
         maintenances: Cell::default(),
+        active: Cell::default(),
+        upcoming: Cell::default(),
         page: Cell::default(),
         api_headers: api_headers(),
         page_headers: page_headers(),
@@ -158,9 +162,9 @@ pub(super) async fn unresolved_incidents(Face(face): Face<Shared>, request: Head
     face.document(Which::UnresolvedIncidents, &face.unresolved, &request)
 }
 
-/// Always empty: a drained region shows as a component under maintenance.
+/// Drills, the latest 50. A drained region shows as a component under maintenance.
 #[utoipa::path(get, path = "/api/v2/scheduled-maintenances.json", tag = "status page",
-    responses((status = 200, body = statuspage::Maintenances, description = "None"), (status = 304)))]
+    responses((status = 200, body = statuspage::Maintenances, description = "The drills"), (status = 304)))]
 pub(super) async fn maintenances(Face(face): Face<Shared>, request: HeaderMap) -> Response {
     face.document(Which::Maintenances, &face.maintenances, &request)
 }
@@ -168,15 +172,15 @@ pub(super) async fn maintenances(Face(face): Face<Shared>, request: HeaderMap) -
 /// Always empty.
 #[utoipa::path(get, path = "/api/v2/scheduled-maintenances/upcoming.json", tag = "status page",
     responses((status = 200, body = statuspage::Maintenances, description = "None"), (status = 304)))]
-pub(super) async fn upcoming_maintenances(face: Face<Shared>, request: HeaderMap) -> Response {
-    maintenances(face, request).await
+pub(super) async fn upcoming_maintenances(Face(face): Face<Shared>, request: HeaderMap) -> Response {
+    face.document(Which::UpcomingMaintenances, &face.upcoming, &request)
 }
 
-/// Always empty.
+/// The drill that is running.
 #[utoipa::path(get, path = "/api/v2/scheduled-maintenances/active.json", tag = "status page",
-    responses((status = 200, body = statuspage::Maintenances, description = "None"), (status = 304)))]
-pub(super) async fn active_maintenances(face: Face<Shared>, request: HeaderMap) -> Response {
-    maintenances(face, request).await
+    responses((status = 200, body = statuspage::Maintenances, description = "The drill, if one is running"), (status = 304)))]
+pub(super) async fn active_maintenances(Face(face): Face<Shared>, request: HeaderMap) -> Response {
+    face.document(Which::ActiveMaintenances, &face.active, &request)
 }
 
 impl Public {

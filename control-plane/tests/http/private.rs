@@ -67,6 +67,7 @@ async fn questions_reach_the_controller_as_asked() {
         ("/api/v1/journal?after=7&limit=3", json!({"query": "journal", "after": 7, "limit": 3})),
         ("/api/v1/config", json!({"query": "config"})),
         ("/api/v1/incidents", json!({"query": "incidents"})),
+        ("/api/v1/drills", json!({"query": "drills"})),
         ("/api/v1/what-if/eu", json!({"query": "if_lost", "region": "eu"})),
         ("/api/v1/explain/my%20app", json!({"query": "explain", "service": "my app"})),
     ] {

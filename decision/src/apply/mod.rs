@@ -6,6 +6,7 @@
 mod alone;
 mod config;
 mod database;
+mod drill;
 mod evidence;
 mod operator;
 mod plan;
@@ -112,6 +113,10 @@ impl State {
             Command::Resume => operator::resume(self, context),
             Command::Drain { region, why } => operator::drain(self, context, region, why),
             Command::Undrain { region } => operator::undrain(self, context, region),
+            Command::BeginDrill { drill, wish } => drill::begin(self, context, drill, wish),
+            Command::RenewDrill { drill } => drill::renew(self, drill),
+            Command::EndDrill { drill, why, by_guard } => drill::end(self, context, drill, why, by_guard),
+            Command::ReportDrill { drill, report } => drill::report(self, context, drill, *report),
             Command::ReportRefusal { what, why } => Ok(self.refuse(context, what, why)),
             Command::Note { text } => {
                 if text.len() > KEPT_TEXT {
@@ -198,6 +203,12 @@ fn subject(command: &Command) -> String {
         Command::Resume => "resuming".into(),
         Command::Drain { region, .. } => format!("draining {region}"),
         Command::Undrain { region } => format!("undraining {region}"),
+        Command::BeginDrill { drill, wish } => {
+            format!("{drill}, {} in {}", wish.scenario, wish.region)
+        }
+        Command::RenewDrill { drill } => format!("going on with {drill}"),
+        Command::EndDrill { drill, .. } => format!("the end of {drill}"),
+        Command::ReportDrill { drill, .. } => format!("the report of {drill}"),
         Command::ReportRefusal { .. } => "a refusal".into(),
         Command::Note { .. } => "a note".into(),
     }

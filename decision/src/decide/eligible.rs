@@ -28,6 +28,18 @@ pub(super) fn candidates<'a>(
     (eligible, rejected)
 }
 
+/// The regions that may, for whoever only asks.
+pub(crate) fn may_take_over(
+    config: &Config,
+    state: &State,
+    service: &ServiceName,
+    from: &RegionName,
+    now: Time,
+) -> Vec<RegionName> {
+    let (eligible, _) = candidates(&mut Round::default(), config, state, service, from, now);
+    eligible.into_iter().map(|region| region.name.clone()).collect()
+}
+
 /// Why a region may not take a service over, if it may not.
 pub(super) fn obstacle(
     round: &mut Round,

@@ -4,6 +4,7 @@
 
 mod alone;
 mod database;
+mod drills;
 mod eligible;
 mod failover;
 mod force;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use database::too_few_vantages;
+pub(crate) use eligible::may_take_over;
 pub use force::{force, forceable};
 pub use operator::{failback, movable, switchover};
 pub use told::{decide_told, waiting};
@@ -107,6 +109,9 @@ pub fn decide(state: &State, view: &LeaseView, now: Time) -> Decision {
         desk.put(command);
     }
     for command in alone::agreed(desk.state()) {
+        desk.put(command);
+    }
+    if let Some(command) = drills::end(&mut sessions, desk.state(), now) {
         desk.put(command);
     }
     // Neither plans nor steps change what the evidence says.

@@ -71,6 +71,11 @@ pub enum Verb {
         #[command(subcommand)]
         verb: MembersVerb,
     },
+    /// Cause a failure on purpose, and see how the system takes it
+    Drill {
+        #[command(subcommand)]
+        verb: DrillVerb,
+    },
     /// Look for what is wrong, from here
     Doctor,
     /// Completions for a shell
@@ -234,6 +239,75 @@ pub enum ConfigVerb {
     },
     /// The JSON Schema of regions.yml, for editors
     Schema,
+}
+
+/// Exit codes of `run`: 0 passed, 1 an invariant was violated, 2 an objective was missed, 3 inconclusive, 4 aborted by
+/// a guard, 5 the drill itself failed.
+#[derive(Subcommand)]
+pub enum DrillVerb {
+    /// The scenarios that there are
+    List,
+    /// Run one
+    Run(DrillRunArgs),
+    /// Follow the one that is running
+    Watch,
+    /// What came of one, as `drill-3` or `3`
+    Report {
+        id: String,
+        #[arg(long, value_enum, default_value = "text")]
+        format: DrillFormat,
+    },
+    /// All that are kept, newest first
+    History,
+    /// The JSON Schema of a report
+    Schema,
+}
+
+#[derive(Args)]
+pub struct DrillRunArgs {
+    /// One of `failover drill list`, or a file of your own (.yml)
+    pub scenario: String,
+    /// Whose recovery is measured
+    #[arg(long)]
+    pub service: String,
+    /// Where the fault is; where the service is when left out
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Show what would be done and what is in the way, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; needed where there is no terminal
+    #[arg(long, visible_alias = "yes")]
+    pub approve: bool,
+    /// How a client writes to the database: a URI of libpq with every instance in it
+    #[arg(long, env = "REGENT_DRILL_DSN", value_name = "URI", hide_env_values = true)]
+    pub dsn: Option<String>,
+    /// The objective, instead of that of the service's tier
+    #[arg(long, value_name = "MS")]
+    pub rto_ms: Option<u64>,
+    /// For how long the fault lasts at most
+    #[arg(long, value_name = "SECONDS")]
+    pub longest: Option<u64>,
+    /// For how long all is watched before the fault
+    #[arg(long, value_name = "SECONDS", default_value = "5")]
+    pub baseline: u64,
+    /// A client without a success for so long ends the drill
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub abort_after: u64,
+    /// A resolver whose view is watched, host:port, beside the agents' own servers; may be given more than once
+    #[arg(long = "resolver", value_name = "HOST:PORT")]
+    pub resolvers: Vec<String>,
+    /// Where report.json, report.html, report.xml and the journal go
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DrillFormat {
+    Text,
+    Json,
+    Html,
+    Junit,
 }
 
 #[derive(Subcommand)]

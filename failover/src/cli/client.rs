@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures::Stream;
+use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use wire::api::{Intent, IntentReply, Query};
@@ -105,12 +106,73 @@ impl Client {
         Err(nobody(&failures))
     }
 
+    /// Asks all at once, for what may be told twice; while some of them are cut off, this does not wait for those.
+    pub async fn intent_at_any(&self, intent: &Intent, within: Duration) -> Result<IntentReply, Failure> {
+        let json = to_json(intent)?;
+        let mut calls: FuturesUnordered<_> = self
+            .controllers
+            .iter()
+            .map(|(address, client)| {
+                let (mut client, request) = (client.clone(), pb::DoRequest { json: json.clone().into() });
+                async move { (address, client.r#do(request).await) }
+            })
+            .collect();
+        let mut failures = Vec::new();
+        let asked = async {
+            while let Some((address, reply)) = calls.next().await {
+                match reply {
+                    Ok(document) => {
+                        let reply: IntentReply = answer(document.into_inner())?.document;
+                        return match reply {
+                            IntentReply::Refused { refusal } => Err(refusal.into()),
+                            done => Ok(done),
+                        };
+                    }
+                    Err(status) => failures.push(format!("{address}: {}", with_causes(&status))),
+                }
+            }
+            Err(nobody(&failures))
+        };
+        let late = || Err(Failure::new(Exit::TimedOut, format!("no controller answered within {within:?}")));
+        tokio::time::timeout(within, asked).await.unwrap_or_else(|_| late())
+    }
+
+    /// The same for a question; what was confirmed with a majority is preferred.
+    pub async fn read_at_any<T: DeserializeOwned>(
+        &self,
+        query: &Query,
+        within: Duration,
+    ) -> Result<Answer<T>, Failure> {
+        let json = to_json(query)?;
+        let mut calls: FuturesUnordered<_> = self
+            .controllers
+            .iter()
+            .map(|(address, client)| {
+                let request = pb::ReadRequest { json: json.clone().into(), stale_ok: true };
+                let mut client = client.clone();
+                async move { (address, client.read(request).await) }
+            })
+            .collect();
+        let (mut failures, mut stale) = (Vec::new(), None);
+        let asked = async {
+            while let Some((address, document)) = calls.next().await {
+                match document {
+                    Ok(document) if document.get_ref().stale => stale = Some(document.into_inner()),
+                    Ok(document) => return Some(document.into_inner()),
+                    Err(status) => failures.push(format!("{address}: {}", with_causes(&status))),
+                }
+            }
+            None
+        };
+        let found = tokio::time::timeout(within, asked).await.ok().flatten().or(stale);
+        found.map_or_else(|| Err(nobody(&failures)), answer)
+    }
+
     /// The documents as they change, from the first controller that gives any.
     pub async fn watch<T: DeserializeOwned>(
         &self,
         query: &Query,
     ) -> Result<impl Stream<Item = Result<Answer<T>, Failure>> + use<T>, Failure> {
-        use futures::StreamExt;
         let json = to_json(query)?;
         let mut failures = Vec::new();
         for (address, client) in &self.controllers {

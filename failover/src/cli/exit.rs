@@ -16,6 +16,8 @@ pub enum Exit {
     Partly,
     TimedOut,
     VerificationFailed,
+    /// Of a drill, by its own table.
+    Drill(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -28,6 +30,7 @@ impl From<Exit> for ExitCode {
             Exit::Partly => 4,
             Exit::TimedOut => 5,
             Exit::VerificationFailed => 9,
+            Exit::Drill(code) => code,
         })
     }
 }

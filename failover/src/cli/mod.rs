@@ -8,6 +8,7 @@ mod confirm;
 pub mod context;
 mod databases;
 mod doctor;
+mod drill;
 pub mod exit;
 mod history;
 mod journal;
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli, host: Host, home: Option<std::path::PathBuf>) -> Outc
         Verb::Journal(args) => journal::journal(&client()?, output, args).await,
         Verb::Config { verb } => config::config(client, output, verb).await,
         Verb::Members { verb } => members::members(&client()?, output, verb).await,
+        Verb::Drill { verb } => drill::drill(client, &host, output, verb).await,
         Verb::Doctor => doctor::doctor(&client()?, output).await,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "failover", &mut std::io::stdout());

@@ -101,7 +101,7 @@ async fn ask_server(server: &str, questions: &[(Name, &RrSet)], timeout: Duratio
         Ok(Err(why)) => return unreachable(why),
         Err(_) => return unreachable("its address was not found in time".into()),
     };
-    let resolver = match resolver(address, timeout) {
+    let resolver = match resolver(address, timeout, false) {
         Ok(resolver) => resolver,
         Err(error) => return unreachable(error.to_string()),
     };
@@ -125,13 +125,17 @@ async fn ask_server(server: &str, questions: &[(Name, &RrSet)], timeout: Duratio
     if says.is_empty() { Finding::Matches } else { Finding::Differs { says, ttl_s } }
 }
 
-async fn address(server: &str) -> Result<SocketAddr, String> {
+pub(crate) async fn address(server: &str) -> Result<SocketAddr, String> {
     let mut found = tokio::net::lookup_host(server).await.map_err(|error| error.to_string())?;
     found.next().ok_or_else(|| "its name has no address".to_owned())
 }
 
 /// One resolver a server, so that no other can answer in its place.
-fn resolver(server: SocketAddr, timeout: Duration) -> Result<TokioResolver, NetError> {
+pub(crate) fn resolver(
+    server: SocketAddr,
+    timeout: Duration,
+    recursion_desired: bool,
+) -> Result<TokioResolver, NetError> {
     let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
     connections.iter_mut().for_each(|connection| connection.port = server.port());
     let name_server = NameServerConfig::new(server.ip(), true, connections);
@@ -139,7 +143,7 @@ fn resolver(server: SocketAddr, timeout: Duration) -> Result<TokioResolver, NetE
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     let options = builder.options_mut();
     options.cache_size = 0;
-    options.recursion_desired = false;
+    options.recursion_desired = recursion_desired;
     options.attempts = 1;
     options.timeout = timeout;
     options.use_hosts_file = ResolveHosts::Never;
@@ -163,7 +167,7 @@ async fn ask(resolver: &TokioResolver, owner: &Name, rtype: RecordType) -> Resul
     }
 }
 
-async fn lookup(
+pub(crate) async fn lookup(
     resolver: &TokioResolver,
     owner: &Name,
     rtype: RecordType,

@@ -34,6 +34,7 @@ use super::see::{self, Connection};
 use super::settings;
 use super::tell::Teller;
 use super::{Board, Settings};
+use crate::drill::Still;
 use crate::guard::client::Guard;
 use crate::guard::protocol::Event;
 use crate::guard::{self, now};
@@ -76,12 +77,25 @@ pub(super) struct Keeper {
     board: Arc<Board>,
     promises: Arc<Given>,
     credentials: Credentials,
+    still: watch::Receiver<Still>,
+    /// By how many drills it was killed.
+    killed: u64,
 }
 
 impl Keeper {
     pub(super) fn new(service: ServiceName, settings: Settings, controllers: Controllers) -> Keeper {
-        let Settings { host, credentials, agent, data_dir, guard_program, watchdog, board, promises, .. } =
-            settings;
+        let Settings {
+            host,
+            credentials,
+            agent,
+            data_dir,
+            guard_program,
+            watchdog,
+            board,
+            promises,
+            still,
+            ..
+        } = settings;
         let folder = data_dir.join("databases").join(service.as_str());
         let guard_settings = guard::client::Settings {
             guard: guard::Settings {
@@ -95,6 +109,7 @@ impl Keeper {
         let (anew, branches, released) = (Anew::new(&folder), Branches::new(&folder), Released::new(&folder));
         let freshness = Kept::new(&folder);
         let rules = Reconciler::new(agent.region.clone(), freshness.last().clone());
+        let killed = still.borrow().kills;
         Keeper {
             service,
             agent,
@@ -120,6 +135,8 @@ impl Keeper {
             board,
             promises,
             credentials,
+            killed,
+            still,
         }
     }
 
@@ -143,6 +160,7 @@ impl Keeper {
 
     async fn work(mut self, mut goals: watch::Receiver<DatabaseGoal>) {
         loop {
+            self.suffer().await;
             let goal = goals.borrow_and_update().clone();
             let began = now();
             let pause = match self.step(&goal, &mut goals).await {
@@ -170,9 +188,37 @@ impl Keeper {
                     Some(Event::Gone(ended)) => tracing::info!(?ended, "every process of it is gone"),
                     None => self.guard = None,
                 },
+                Ok(()) = self.still.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// What a drill does to it: the postmaster is killed as by anybody, and as long as nobody is to care for it,
+    /// nobody does.
+    async fn suffer(&mut self) {
+        loop {
+            let Still { kills, only, is_still } = self.still.borrow_and_update().clone();
+            let is_meant = only.is_none_or(|only| only == self.service);
+            if std::mem::replace(&mut self.killed, kills) != kills && is_meant {
+                match self.kill_postmaster().await {
+                    Ok(pid) => tracing::warn!(pid, "the postmaster was killed for a drill"),
+                    Err(why) => tracing::warn!(why, "nothing was killed for a drill"),
+                }
+            }
+            if !is_still || self.still.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn kill_postmaster(&mut self) -> Result<i32, String> {
+        let status = self.guard().await?.status().await.map_err(|error| error.to_string())?;
+        let running = status.running.ok_or("it does not run")?;
+        let pid = nix::unistd::Pid::from_raw(running.pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
+            .map_err(|error| format!("process {pid}: {error}"))?;
+        Ok(running.pid)
     }
 
     /// One that was granted the lease and cannot begin does not keep it from the others for ever.

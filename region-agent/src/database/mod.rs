@@ -37,6 +37,7 @@ use controllers::Controllers;
 use keeper::Keeper;
 use promises::Given;
 
+use crate::drill::Still;
 use crate::goals::Held;
 
 /// What each instance here was last found to be, for whoever in this process asks.
@@ -60,6 +61,8 @@ pub struct Settings {
     pub watchdog: Option<PathBuf>,
     pub board: Arc<Board>,
     pub promises: Arc<Given>,
+    /// What a drill does to the instances here.
+    pub still: watch::Receiver<Still>,
 }
 
 /// One task for each database that the goal names, until `stop`. PostgreSQL runs on after it, as

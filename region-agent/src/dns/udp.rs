@@ -51,6 +51,9 @@ fn serve_batch(
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return Ok(answered),
             Err(e) => return Err(e),
         };
+        if shared.host.gate.is_closed() {
+            continue;
+        }
         match answer(&table, &request[..len], Transport::Udp, next_random(random), reply) {
             Outcome::Reply => {
                 shared.metrics.count_answer(Transport::Udp, reply);

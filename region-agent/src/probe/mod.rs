@@ -12,9 +12,11 @@ mod tests;
 mod tls;
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use decision::config::{Check, Probe};
+use decision::name::RegionName;
 use tokio::time::Instant;
 use wire::host::Host;
 
@@ -26,6 +28,8 @@ const REASON_MAX_CHARS: usize = 160;
 
 /// Probes of all kinds, with the connections they use again.
 pub struct Prober {
+    /// A region that a drill has cut off: nothing there answers.
+    cut_off: Mutex<Option<RegionName>>,
     host: Host,
     opener: Opener,
     http: pool::Pool,
@@ -36,7 +40,17 @@ impl Prober {
     /// `roots` are whom https and grpc targets are to be certified by.
     pub fn new(host: Host, roots: Roots) -> Prober {
         let opener = Opener::new(host.network.clone(), roots);
-        Prober { host, opener, http: pool::Pool::default(), grpc: grpc::Channels::default() }
+        let (http, grpc) = (pool::Pool::default(), grpc::Channels::default());
+        Prober { cut_off: Mutex::default(), host, opener, http, grpc }
+    }
+
+    /// None: every region is reached again.
+    pub fn cut_off(&self, region: Option<RegionName>) {
+        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = region;
+    }
+
+    fn is_cut_off(&self, region: &RegionName) -> bool {
+        self.cut_off.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(region)
     }
 
     /// Looks once, for at most `within`.
@@ -46,6 +60,9 @@ impl Prober {
     pub async fn probe(&self, check: &Check, within: Duration) -> Result<(), String> {
         let deadline = Instant::now() + within;
         let looked = async {
+            if self.is_cut_off(&check.region) {
+                return std::future::pending().await;
+            }
             match &check.probe {
                 Probe::Http { url, expect_status, expect_body } => {
                     http::probe(self, url, expect_status, expect_body.as_deref(), deadline).await

@@ -12,7 +12,9 @@ use decision::state::State;
 use decision::time::{Human, Time, rfc3339};
 use decision::verdict::Verdict;
 
-use super::statuspage::{ComponentStatus, Indicator, Line, Overview, id, incident_name, readable};
+use super::statuspage::{
+    ComponentStatus, Indicator, Line, Overview, drill_name, drill_outcome, id, incident_name, readable,
+};
 use escape::escape;
 pub(super) use policy::content_security_policy;
 
@@ -46,6 +48,7 @@ pub(super) fn render(state: &State, freshness: Freshness, summary_etag: &str) ->
     lines(&mut live, "Services", &overview.services);
     lines(&mut live, "Regions", &overview.regions);
     incidents(&mut live, state);
+    drills(&mut live, state);
     let stale = freshness.age > STALE_AFTER;
     let age = Human(freshness.age);
     format!(
@@ -132,6 +135,27 @@ fn words(line: &Line) -> (&'static str, &'static str, &'static str) {
         (ComponentStatus::PartialOutage, _) => ("warn", TRIANGLE, "Partial outage"),
         (ComponentStatus::MajorOutage, _) => ("bad", CROSS, "Major outage"),
     }
+}
+
+/// The latest; nothing where none was run.
+fn drills(html: &mut String, state: &State) {
+    if state.drills.is_empty() {
+        return;
+    }
+    html.push_str("<section aria-label=\"Drills\">\n<h2>Drills</h2>\n<ul class=\"list\">\n");
+    for drill in state.drills.values().rev().take(RECENT) {
+        push(
+            html,
+            format_args!(
+                "<li id=\"drill-{}\"><div class=\"row\"><span class=\"name\">{}</span></div><p class=\"note\">{} · {}</p></li>\n",
+                id("drill", &drill.id.to_string()),
+                escape(&drill_name(drill)),
+                escape(&drill_outcome(drill)),
+                time(drill.begun_at),
+            ),
+        );
+    }
+    html.push_str("</ul>\n</section>\n");
 }
 
 fn incidents(html: &mut String, state: &State) {

@@ -2,6 +2,7 @@
 //! reads Regent's. Everything in it comes from the replicated state: every controller that has
 //! applied the same entries gives the same bytes.
 
+mod drills;
 mod incidents;
 mod model;
 mod moment;
@@ -10,6 +11,7 @@ mod overview;
 use decision::state::State;
 use serde::Serialize;
 
+pub(in crate::http) use drills::{name as drill_name, outcome as drill_outcome};
 pub(in crate::http) use incidents::name as incident_name;
 pub(in crate::http) use model::{
     ComponentStatus, Components, Incidents, Indicator, Maintenances, Page, StatusDocument, Summary,
@@ -25,9 +27,11 @@ pub(in crate::http) enum Which {
     Components,
     Incidents,
     UnresolvedIncidents,
-    /// All, upcoming and active alike: Regent plans no maintenance ahead. A drained region shows as
-    /// a component under maintenance.
+    /// Drills. A drained region shows as a component under maintenance.
     Maintenances,
+    ActiveMaintenances,
+    /// None: nothing is planned ahead.
+    UpcomingMaintenances,
 }
 
 pub(in crate::http) fn render(which: Which, state: &State) -> Vec<u8> {
@@ -38,7 +42,7 @@ pub(in crate::http) fn render(which: Which, state: &State) -> Vec<u8> {
             page: page(),
             components: overview.components(),
             incidents: incidents::of(state, &overview, true),
-            scheduled_maintenances: Vec::new(),
+            scheduled_maintenances: drills::of(state, &overview, true),
             status: overview.status(),
         }),
         Which::Status => json(&StatusDocument { page: page(), status: overview.status() }),
@@ -49,7 +53,15 @@ pub(in crate::http) fn render(which: Which, state: &State) -> Vec<u8> {
         Which::UnresolvedIncidents => {
             json(&Incidents { page: page(), incidents: incidents::of(state, &overview, true) })
         }
-        Which::Maintenances => json(&Maintenances { page: page(), scheduled_maintenances: Vec::new() }),
+        Which::Maintenances => {
+            json(&Maintenances { page: page(), scheduled_maintenances: drills::of(state, &overview, false) })
+        }
+        Which::ActiveMaintenances => {
+            json(&Maintenances { page: page(), scheduled_maintenances: drills::of(state, &overview, true) })
+        }
+        Which::UpcomingMaintenances => {
+            json(&Maintenances { page: page(), scheduled_maintenances: Vec::new() })
+        }
     }
 }
 

@@ -12,7 +12,8 @@ pub(in crate::http) struct Summary {
     pub(super) components: Vec<Component>,
     /// Those that are not resolved.
     pub(super) incidents: Vec<Incident>,
-    pub(super) scheduled_maintenances: Vec<Incident>,
+    /// Those that are going on.
+    pub(super) scheduled_maintenances: Vec<Maintenance>,
     pub(super) status: StatusLine,
 }
 
@@ -38,7 +39,8 @@ pub(in crate::http) struct Incidents {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::http) struct Maintenances {
     pub(super) page: Page,
-    pub(super) scheduled_maintenances: Vec<Incident>,
+    /// Newest first, at most 50.
+    pub(super) scheduled_maintenances: Vec<Maintenance>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -161,4 +163,47 @@ pub(in crate::http) struct AffectedComponent {
     pub(super) name: String,
     pub(super) old_status: ComponentStatus,
     pub(super) new_status: ComponentStatus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::http) enum MaintenanceStatus {
+    InProgress,
+    Completed,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Maintenance {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) status: MaintenanceStatus,
+    pub(super) created_at: String,
+    pub(super) updated_at: String,
+    pub(super) monitoring_at: Option<String>,
+    pub(super) resolved_at: Option<String>,
+    pub(super) impact: Indicator,
+    pub(super) shortlink: String,
+    pub(super) started_at: String,
+    pub(super) page_id: String,
+    /// Newest first.
+    pub(super) incident_updates: Vec<MaintenanceUpdate>,
+    pub(super) components: Vec<Component>,
+    pub(super) scheduled_for: String,
+    pub(super) scheduled_until: String,
+    pub(super) reminder_intervals: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::http) struct MaintenanceUpdate {
+    pub(super) id: String,
+    pub(super) status: MaintenanceStatus,
+    pub(super) body: String,
+    pub(super) incident_id: String,
+    pub(super) created_at: String,
+    pub(super) updated_at: String,
+    pub(super) display_at: String,
+    pub(super) affected_components: Vec<AffectedComponent>,
+    pub(super) deliver_notifications: bool,
+    pub(super) custom_tweet: Option<String>,
+    pub(super) tweet_id: Option<String>,
 }

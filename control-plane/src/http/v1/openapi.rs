@@ -40,6 +40,7 @@ use crate::http::{metrics, public};
         queries::journal,
         queries::config,
         queries::incidents,
+        queries::drills,
         queries::what_if,
         queries::explain,
         queries::leases,

@@ -124,6 +124,16 @@ pub(in crate::http) async fn incidents(
     ask(&face, Query::Incidents, reading).await
 }
 
+/// Drills, newest first, with their reports.
+#[utoipa::path(get, path = "/api/v1/drills", tag = "drills", params(Reading), responses(
+    (status = 200, description = "`[Drill]`", body = [Object])))]
+pub(in crate::http) async fn drills(
+    Face(face): Face<Shared>,
+    Asked(reading): Asked<Reading>,
+) -> Result<Response, Problem> {
+    ask(&face, Query::Drills, reading).await
+}
+
 /// What would happen if a region were lost now, step by step, or why nothing would.
 #[utoipa::path(get, path = "/api/v1/what-if/{region}", tag = "plans",
     params(("region" = String, Path, description = "The region supposed lost")),

@@ -3,6 +3,7 @@
 mod alone;
 mod approval;
 mod database;
+mod drill;
 mod eligible;
 mod evidence;
 mod flapping;

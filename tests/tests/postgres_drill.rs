@@ -1,0 +1,139 @@
+//! `failover drill`: failures caused on purpose on a running system, measured from outside; and healed, whatever becomes
+//! of whoever caused them.
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use tests::{Cluster, browser, eventually, program, root, text};
+
+const HOME: &str = "us-east-1";
+
+fn up() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::up_with("balanced", &root().join("regions.yml"))?;
+    cluster.all_is_well()?;
+    Ok(cluster)
+}
+
+fn drill(cluster: &Cluster, scenario: &str, more: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(program("failover")?);
+    command.arg("--context").arg(cluster.data_dir().join("context.json"));
+    command.args(["drill", "run", scenario, "--service", "app", "--approve", "--dsn", &cluster.everywhere()]);
+    command.arg("--out").arg(cluster.data_dir().join("drill")).args(more).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn ran(cluster: &Cluster, scenario: &str, more: &[&str]) -> anyhow::Result<(Output, Value)> {
+    let output = drill(cluster, scenario, more)?.output()?;
+    let report =
+        std::fs::read(cluster.data_dir().join("drill/report.json")).with_context(|| text(&output))?;
+    Ok((output, serde_json::from_slice(&report)?))
+}
+
+#[test]
+fn postgres_a_drill_loses_a_region_and_tells_all_of_it() -> anyhow::Result<()> {
+    let cluster = up()?;
+    cluster.lead_from(HOME)?;
+    let looked = cluster.failover(&["drill", "run", "region-loss", "--service", "app", "--dry-run"])?;
+    assert_eq!(looked.status.code(), Some(0), "{}", text(&looked));
+    assert_eq!(cluster.json(&["drill", "history"])?, Value::Array(Vec::new()), "a dry run does nothing");
+
+    let (output, report) = ran(&cluster, "region-loss", &[])?;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(report["verdict"], "passed", "{report:#}");
+    assert_ne!(cluster.writer()?, HOME);
+    let phases: Vec<&str> = report["timeline"]
+        .as_array()
+        .context("a timeline")?
+        .iter()
+        .filter_map(|moment| moment["phase"].as_str())
+        .collect();
+    for phase in
+        ["fault", "decision", "fence", "promotion", "dns", "resolver_sees", "first_client_success", "healed"]
+    {
+        assert!(phases.contains(&phase), "no {phase} among {phases:?}");
+    }
+    cluster.all_is_well()?;
+
+    // In all formats, from the replicated state as from the files.
+    let folder = cluster.data_dir().join("drill");
+    let summed = Command::new("sha256sum").arg("-c").arg("SHA256SUMS").current_dir(&folder).output()?;
+    assert!(summed.status.success(), "{}", text(&summed));
+    for (format, file) in [("json", "report.json"), ("html", "report.html"), ("junit", "report.xml")] {
+        let told = cluster.done(&["drill", "report", "1", "--format", format])?.stdout;
+        let kept = std::fs::read(folder.join(file))?;
+        assert_eq!(told.trim_ascii_end(), kept.trim_ascii_end(), "{format}");
+    }
+    // The page shows it all to whoever has no network; the schema names what is in the report.
+    let shown = browser::show(&folder.join("report.html"))?;
+    for part in ["passed", "first client success", "S1: never two writers", "</svg>"] {
+        ensure!(shown.contains(part), "no {part:?} in {shown}");
+    }
+    let schema: Value = serde_json::from_slice(&std::fs::read(folder.join("report.schema.json"))?)?;
+    let known = schema["properties"].as_object().context("a schema of an object")?;
+    let told = report.as_object().context("an object")?;
+    assert_eq!(known.keys().collect::<Vec<_>>(), told.keys().collect::<Vec<_>>());
+    // The next one is compared with it, and a drill that must fail does.
+    let (output, report) = ran(&cluster, "database-crash", &["--rto-ms", "1"])?;
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(report["verdict"], "objective_missed");
+    assert_eq!(cluster.json(&["drill", "history"])?.as_array().map(Vec::len), Some(2));
+    Ok(())
+}
+
+#[test]
+fn postgres_a_drill_whose_process_is_killed_heals_by_itself() -> anyhow::Result<()> {
+    let cluster = up()?;
+    let mut running =
+        drill(&cluster, "partition", &[])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    eventually("another writes", || Ok(cluster.writer()? != HOME))?;
+    running.kill()?;
+    running.wait()?;
+    let killed = Instant::now();
+    eventually("it is over", || {
+        let drills = cluster.json(&["drill", "history"])?;
+        Ok(drills[0]["ended"]["why"] == "its process was not heard of any more")
+    })?;
+    cluster.all_is_well()?;
+    ensure!(killed.elapsed() < Duration::from_secs(100), "{:?}", killed.elapsed());
+    Ok(())
+}
+
+#[test]
+fn postgres_a_drill_takes_all_controllers_away_and_clients_do_not_notice() -> anyhow::Result<()> {
+    // With `failsafe` the primary goes on while every other agent says that nobody else may write.
+    let cluster = Cluster::up_with_changed(
+        "balanced",
+        "      mode: sync\n",
+        "      mode: sync\n      failsafe: true\n",
+    )?;
+    cluster.all_is_well()?;
+    let (output, report) = ran(&cluster, "controller-quorum-loss", &["--longest", "15"])?;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(cluster.writer()?, HOME);
+    let gap_ms = report["measured"]["longest_gap_ms"].as_u64().context("measured")?;
+    ensure!(gap_ms < 5_000, "{report:#}");
+    cluster.all_is_well()
+}
+
+#[test]
+fn postgres_a_drill_does_not_begin_where_anything_is_wrong() -> anyhow::Result<()> {
+    let cluster = up()?;
+    let refused = |why: &str| -> anyhow::Result<()> {
+        let output = drill(&cluster, "region-loss", &[])?.output()?;
+        assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+        assert!(text(&output).contains(why), "{}", text(&output));
+        Ok(())
+    };
+    cluster.done(&["pause", "--why", "maintenance"])?;
+    refused("automation is paused")?;
+    cluster.done(&["resume"])?;
+    cluster.done(&["drain", "ap-southeast-1", "--yes"])?;
+    refused("region ap-southeast-1 is drained")?;
+    cluster.done(&["undrain", "ap-southeast-1", "--yes"])?;
+    let output = drill(&cluster, "region-loss", &["--region", "eu-west-1"])?.output()?;
+    assert!(text(&output).contains("would show nothing of it"), "{}", text(&output));
+    assert_eq!(cluster.json(&["drill", "history"])?, Value::Array(Vec::new()));
+    Ok(())
+}
