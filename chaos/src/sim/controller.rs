@@ -58,6 +58,10 @@ pub struct Controller {
     proposed: BTreeMap<u64, (u64, Whose)>,
     calls: BTreeMap<u64, Call>,
     called: u64,
+    /// When the first of them is overdue, as far as that was looked at.
+    overdue: Option<Uptime>,
+    /// Calls that wait for a leader to be heard of, and since when.
+    leaderless: Vec<(u64, Uptime)>,
     pub(super) waiting: Rounds,
     /// Who reads, and up to where the log must be applied for that.
     reads: Vec<(Machine, u64, u64)>,
@@ -82,7 +86,7 @@ pub(super) enum Whose {
 }
 
 struct Call {
-    asked: Asked,
+    asked: Rc<Asked>,
     purpose: Purpose,
     until: Uptime,
 }
@@ -109,6 +113,8 @@ impl Controller {
             proposed: BTreeMap::new(),
             calls: BTreeMap::new(),
             called: 0,
+            overdue: None,
+            leaderless: Vec::new(),
             waiting: Rounds::default(),
             reads: Vec::new(),
             sessions: Sessions::default(),
@@ -131,6 +137,8 @@ impl Controller {
         self.rounds.clear();
         self.proposed.clear();
         self.calls.clear();
+        self.overdue = None;
+        self.leaderless.clear();
         self.waiting = Rounds::default();
         self.reads.clear();
         self.sessions = Sessions::default();
@@ -173,11 +181,7 @@ impl Controller {
                 }
             }
             OfController::Again(call) => self.asks(call, ground),
-            OfController::Overdue(call) => {
-                if let Some(call) = self.calls.remove(&call) {
-                    self.is_answered(call.purpose, Answer::Unknown, ground);
-                }
-            }
+            OfController::Overdue => self.gives_up_overdue(ground),
             OfController::Direct { session } => self.directs(session, ground),
             OfController::Behind { session } => self.is_behind(session, ground),
         }
@@ -194,7 +198,7 @@ impl Controller {
                 }
                 self.says(out, ground);
             }
-            Message::Ask { call, asked } => self.is_asked(from as Member, call, asked, ground),
+            Message::Ask { call, asked } => self.is_asked(from as Member, call, &asked, ground),
             Message::Answer { call, answer } => self.has_answer(call, answer, ground),
             Message::FromAgent { session, number, said } => {
                 self.agent_says(from, session, number, said, ground);
@@ -204,7 +208,7 @@ impl Controller {
                     Asked::Renew { .. } => RENEW_WITHIN,
                     _ => SUBMIT_WITHIN,
                 };
-                self.calls(Asked::clone(&asked), Purpose::Passes(from, call), within, ground);
+                self.calls(asked, Purpose::Passes(from, call), within, ground);
             }
             _ => {}
         }
@@ -248,10 +252,12 @@ impl Controller {
     /// Sends what may be sent, has the rest wait for the disk, and sees what has come of it.
     fn says(&mut self, out: Vec<Out<Stamped>>, ground: &mut Ground) {
         let is_synced = self.raft.is_synced() || ground.has(Around::SaysBeforeSync);
-        let (later, now): (Vec<_>, Vec<_>) =
-            out.into_iter().partition(|out| out.is_synced_first && !is_synced);
-        self.sends(now, ground);
-        self.unsaid.extend(later);
+        for out in out {
+            match out.is_synced_first && !is_synced {
+                true => self.unsaid.push(out),
+                false => self.send(out, ground),
+            }
+        }
         self.writes(ground);
         self.goes_on(ground);
     }
@@ -285,9 +291,11 @@ impl Controller {
     }
 
     fn sends(&self, out: Vec<Out<Stamped>>, ground: &mut Ground) {
-        for Out { to, message, .. } in out {
-            ground.send(self.machine, usize::from(to), Message::Raft(message));
-        }
+        out.into_iter().for_each(|out| self.send(out, ground));
+    }
+
+    fn send(&self, Out { to, message, .. }: Out<Stamped>, ground: &mut Ground) {
+        ground.send(self.machine, usize::from(to), Message::Raft(message));
     }
 
     /// After anything that may have moved the log, the term, or a round.
@@ -300,6 +308,7 @@ impl Controller {
             self.rounds.pop_front();
         }
         self.answers_waiting(ground);
+        self.asks_again(ground);
         self.applies(ground);
         if self.raft.leads() && self.elected != Some(self.raft.term()) {
             return self.is_elected(ground);
@@ -512,52 +521,93 @@ impl Controller {
 
     // What only a leader does.
 
-    pub fn calls(&mut self, asked: Asked, purpose: Purpose, within: Duration, ground: &mut Ground) {
+    pub fn calls(&mut self, asked: Rc<Asked>, purpose: Purpose, within: Duration, ground: &mut Ground) {
         self.called += 1;
         let call = self.called;
         let until = ground.uptime(self.machine) + within;
         self.calls.insert(call, Call { asked, purpose, until });
-        ground.ring(self.machine, within, Timer::Controller(OfController::Overdue(call)));
+        self.is_overdue_at(until, ground);
         self.asks(call, ground);
+    }
+
+    /// One timer for all calls: most of them are answered long before.
+    fn is_overdue_at(&mut self, until: Uptime, ground: &mut Ground) {
+        if self.overdue.is_none_or(|overdue| until < overdue) {
+            self.overdue = Some(until);
+            let left = until.since(ground.uptime(self.machine));
+            ground.ring(self.machine, left, Timer::Controller(OfController::Overdue));
+        }
+    }
+
+    fn gives_up_overdue(&mut self, ground: &mut Ground) {
+        let now = ground.uptime(self.machine);
+        if self.overdue.is_none_or(|overdue| now < overdue) {
+            return;
+        }
+        self.overdue = None;
+        let due = self.calls.iter().filter(|(_, call)| call.until <= now).map(|(call, _)| *call);
+        for call in due.collect::<Vec<_>>() {
+            if let Some(call) = self.calls.remove(&call) {
+                self.is_answered(call.purpose, Answer::Unknown, ground);
+            }
+        }
+        if let Some(next) = self.calls.values().map(|call| call.until).min() {
+            self.is_overdue_at(next, ground);
+        }
     }
 
     fn asks(&mut self, call: u64, ground: &mut Ground) {
         let Some(found) = self.calls.get(&call) else { return };
-        let asked = found.asked.clone();
+        let asked = Rc::clone(&found.asked);
         match self.raft.leader() {
-            Some(leader) if leader == self.id => self.does(asked, Whose::Own(call), ground),
+            Some(leader) if leader == self.id => self.does(&asked, Whose::Own(call), ground),
             Some(leader) => {
                 ground.send(self.machine, usize::from(leader), Message::Ask { call, asked });
             }
-            None => self.has_answer(call, Answer::NotLeader, ground),
+            None => self.leaderless.push((call, ground.uptime(self.machine))),
         }
     }
 
-    fn is_asked(&mut self, from: Member, call: u64, asked: Asked, ground: &mut Ground) {
+    /// Whoever waits for a leader looks again and again; only the look that finds one is worth an event.
+    fn asks_again(&mut self, ground: &mut Ground) {
+        if self.leaderless.is_empty() || self.raft.leader().is_none() {
+            return;
+        }
+        let now = ground.uptime(self.machine);
+        for (call, since) in std::mem::take(&mut self.leaderless) {
+            let waited = now.since(since).as_nanos() as u64;
+            let next = LEADERLESS_RETRY.as_nanos() as u64 - waited % LEADERLESS_RETRY.as_nanos() as u64;
+            let again = Timer::Controller(OfController::Again(call));
+            ground.ring(self.machine, Duration::from_nanos(next), again);
+        }
+    }
+
+    fn is_asked(&mut self, from: Member, call: u64, asked: &Asked, ground: &mut Ground) {
         self.does(asked, Whose::Of(from, call), ground);
     }
 
-    fn does(&mut self, asked: Asked, whose: Whose, ground: &mut Ground) {
+    fn does(&mut self, asked: &Asked, whose: Whose, ground: &mut Ground) {
         let answer = match (self.now(ground).zip(self.term.as_mut()), asked) {
             (Some((now, term)), Asked::Hear(agent)) => {
-                term.heard.note(&agent, now);
+                term.heard.note(agent, now);
                 Answer::Heard
             }
             (Some(_), Asked::Commit { command, by }) => {
-                match self.proposes(Command::clone(&command), &by, whose, ground) {
+                match self.proposes(Command::clone(command), by, whose, ground) {
                     Some(_) => return,
                     None => Answer::Unknown,
                 }
             }
             (Some(_), Asked::Tell { command, by }) => {
-                let command = self.with_what_follows(&command, ground);
-                match self.proposes(command, &by, whose, ground) {
+                let command = self.with_what_follows(command, ground);
+                match self.proposes(command, by, whose, ground) {
                     Some(_) => return,
                     None => Answer::Unknown,
                 }
             }
             (Some(_), Asked::Renew { agent, service, epoch, position }) => {
-                return self.is_to_renew(whose, (agent, service, epoch), position, ground);
+                let lease = (agent.clone(), service.clone(), *epoch);
+                return self.is_to_renew(whose, lease, *position, ground);
             }
             (Some(_), Asked::ReadIndex) => {
                 let index = self.raft.committed();

@@ -18,7 +18,7 @@ pub enum Message {
     /// Between controllers.
     Ask {
         call: u64,
-        asked: Asked,
+        asked: Rc<Asked>,
     },
     Answer {
         call: u64,

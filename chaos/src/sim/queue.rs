@@ -1,6 +1,6 @@
 //! What is going to happen, in order. Nothing happens between two events, so idle time costs nothing.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Add;
 use std::time::Duration;
@@ -27,39 +27,41 @@ impl Add<Duration> for Moment {
 pub struct Queue<E> {
     now: Moment,
     put: u64,
-    events: BinaryHeap<Planned<E>>,
+    /// The earliest first. Events are large, and stay where they are while their places in the order change.
+    order: BinaryHeap<Reverse<Key>>,
+    events: Vec<Option<E>>,
+    /// Places without an event.
+    free: Vec<usize>,
 }
 
-struct Planned<E> {
-    at: Moment,
-    number: u64,
-    event: E,
-}
+/// When, as which it was put in, and where its event lies: in one number, because most of the work with the order is to
+/// compare.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u128);
 
-impl<E> Ord for Planned<E> {
-    /// The greatest comes out of a heap: the earliest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
+impl Key {
+    fn new(at: Moment, number: u64, place: u32) -> Key {
+        Key(u128::from(at.0) << 64 | u128::from(number) << 24 | u128::from(place))
+    }
+
+    fn at(self) -> Moment {
+        Moment((self.0 >> 64) as u64)
+    }
+
+    fn place(self) -> usize {
+        self.0 as usize & 0xff_ffff
     }
 }
-
-impl<E> PartialOrd for Planned<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> PartialEq for Planned<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Planned<E> {}
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
-        Queue { now: Moment::default(), put: 0, events: BinaryHeap::new() }
+        Queue {
+            now: Moment::default(),
+            put: 0,
+            order: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -70,20 +72,30 @@ impl<E> Queue<E> {
 
     /// What lies behind happens next.
     pub fn put(&mut self, at: Moment, event: E) {
-        let number = self.put;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() - 1
+            }
+        };
+        self.order.push(Reverse(Key::new(at.max(self.now), self.put, place as u32)));
         self.put += 1;
-        self.events.push(Planned { at: at.max(self.now), number, event });
     }
 
     /// The next event, unless it comes after `until`. Time goes on to it.
     pub fn take(&mut self, until: Moment) -> Option<E> {
-        if self.events.peek().is_none_or(|planned| planned.at > until) {
+        if self.order.peek().is_none_or(|Reverse(key)| key.at() > until) {
             self.now = self.now.max(until);
             return None;
         }
-        let planned = self.events.pop()?;
-        self.now = planned.at;
-        Some(planned.event)
+        let Reverse(key) = self.order.pop()?;
+        self.now = key.at();
+        self.free.push(key.place());
+        self.events[key.place()].take()
     }
 }
 

@@ -140,7 +140,7 @@ impl Controller {
         let command = Command::OpenSession { agent: serving.agent.clone(), info: info.clone() };
         serving.stage = Stage::Opening;
         let asked = Asked::Commit { command: Rc::new(command), by: Rc::clone(&serving.by) };
-        self.calls(asked, Purpose::Opens(session), SUBMIT_WITHIN, ground);
+        self.calls(Rc::new(asked), Purpose::Opens(session), SUBMIT_WITHIN, ground);
     }
 
     pub fn is_behind(&mut self, session: u64, ground: &mut Ground) {
@@ -170,7 +170,7 @@ impl Controller {
         let Some(sequence) = serving.beat.take() else { return };
         serving.beats = true;
         let asked = Asked::Hear(serving.agent.clone());
-        self.calls(asked, Purpose::Beats(session, Some(sequence)), HEARD_WITHIN, ground);
+        self.calls(Rc::new(asked), Purpose::Beats(session, Some(sequence)), HEARD_WITHIN, ground);
     }
 
     /// Has the first of its queue committed.
@@ -188,7 +188,7 @@ impl Controller {
             FromAgent::Hello { .. } | FromAgent::Heartbeat { .. } => return,
         };
         let asked = Asked::Commit { command: Rc::new(command), by: Rc::clone(&serving.by) };
-        self.calls(asked, Purpose::Carries(session), SUBMIT_WITHIN, ground);
+        self.calls(Rc::new(asked), Purpose::Carries(session), SUBMIT_WITHIN, ground);
     }
 
     pub fn is_answered(&mut self, purpose: Purpose, answer: Answer, ground: &mut Ground) {
@@ -211,7 +211,7 @@ impl Controller {
             return self.ends(session, ground);
         };
         let asked = Asked::Hear(serving.agent.clone());
-        self.calls(asked, Purpose::Beats(session, None), HEARD_WITHIN, ground);
+        self.calls(Rc::new(asked), Purpose::Beats(session, None), HEARD_WITHIN, ground);
     }
 
     fn has_beaten(&mut self, session: u64, sequence: Option<u64>, is_heard: bool, ground: &mut Ground) {

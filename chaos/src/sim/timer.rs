@@ -96,8 +96,8 @@ pub enum OfController {
     },
     /// There was no leader.
     Again(u64),
-    /// A call has waited for long enough.
-    Overdue(u64),
+    /// A call may have waited for long enough.
+    Overdue,
     /// A session may have a new goal to be sent.
     Direct {
         session: u64,

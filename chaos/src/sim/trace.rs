@@ -4,9 +4,11 @@ use std::fmt;
 
 use super::queue::Moment;
 
-/// FNV-1a, 64 bits: the same on every machine, and quick.
+/// FNV-1a, by words of 64 bits instead of bytes: the same on every machine, and quick. A word is turned first, or its
+/// high bits would never reach the low ones.
 const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
+const TURN: u32 = 23;
 
 pub struct Trace {
     hash: u64,
@@ -21,9 +23,7 @@ impl Trace {
     }
 
     pub fn mixes(&mut self, word: u64) {
-        for byte in word.to_le_bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(PRIME);
-        }
+        self.hash = (self.hash.rotate_left(TURN) ^ word).wrapping_mul(PRIME);
     }
 
     pub fn happens(&mut self, at: Moment, kind: u64, machine: usize) {
