@@ -466,6 +466,7 @@ impl World {
             for entry in state.journal.after(self.seen.1) {
                 self.ground.phases.extend(Phase::of(&entry.event));
                 self.troubles += usize::from(is_wild && is_trouble(&entry.event));
+                self.ground.trace.line(self.ground.queue.now(), || format!("  journal: {}", entry.event));
             }
             self.seen = (index, state.journal.last_seq());
         }

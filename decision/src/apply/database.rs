@@ -2,8 +2,8 @@ use super::{Applied, Context, KEPT_REASON, kept};
 use crate::command::Refusal;
 use crate::database::branch::Branch;
 use crate::database::{
-    Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, Witnesses, branch,
-    lease,
+    Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, Witnesses,
+    branch, lease,
 };
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -119,7 +119,7 @@ fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, end
         None => filled.witnesses,
     });
     (held.alone, held.unsettled) = (filled.alone, Some(context.index));
-    (held.history, held.written) = (filled.history, filled.written);
+    (held.history, held.written, held.complete) = (filled.history, filled.written, filled.complete);
     let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
     begin_vacancy(state, context, service, Vacancy { why, ..filled.vacancy })
 }
@@ -284,12 +284,18 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     held.at_least = held.all_acknowledged().filter(|_| !loses);
     held.filled = match held.vacancy().cloned().zip(witnesses) {
         Some((vacancy, witnesses)) => {
-            let (history, written) = (held.history.clone(), held.written);
-            Some(Filled { vacancy, witnesses, alone: held.alone, history, written })
+            let (history, written, complete) = (held.history.clone(), held.written, held.complete);
+            Some(Filled { vacancy, witnesses, alone: held.alone, history, written, complete })
         }
         // It is granted what it holds already.
         _ => held.filled.take().filter(|_| !held.is_primary(region)),
     };
+    // S3: from now on what it has is what counts, and all else comes after this.
+    if held.vacancy().is_some() {
+        let rests_at = held.settled(region).and_then(|told| told.position);
+        let position = held.at_least.max(rests_at);
+        held.complete = position.map(|position| Complete { position, until: now });
+    }
     held.longest_ttl = match held.vacancy() {
         Some(_) => ttl,
         None => held.longest_ttl.max(ttl),

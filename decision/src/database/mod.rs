@@ -65,6 +65,9 @@ pub struct Ownership {
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
+    /// What counted when it was granted last.
+    #[serde(default)]
+    pub complete: Option<Complete>,
     /// Since then whoever holds it, or held it last, may have acknowledged what nobody else has (S3).
     #[serde(default)]
     pub alone: Option<Leave>,
@@ -134,6 +137,21 @@ pub struct Filled {
     pub history: Vec<Branch>,
     #[serde(default)]
     pub written: Epoch,
+    #[serde(default)]
+    pub complete: Option<Complete>,
+}
+
+/// Whoever has this much, of what counts, lacks only what was written after `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complete {
+    pub position: Position,
+    pub until: Time,
+}
+
+impl Complete {
+    pub fn is_within(&self, position: Position) -> bool {
+        position.timeline >= self.position.timeline && position.lsn >= self.position.lsn
+    }
 }
 
 /// Why nobody can be writing any more.
@@ -294,6 +312,7 @@ impl Ownership {
             unsettled: None,
             filled: None,
             at_least: None,
+            complete: None,
             alone: None,
             system: None,
             history: Vec::new(),

@@ -503,6 +503,9 @@ pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport,
     let known = held.furthest().unwrap_or(position);
     let bytes = known.lsn.ahead_of(position.lsn);
     let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
+    // It had all that there was when the lease was granted, and nothing was written after its end.
+    let under_it = held.complete.filter(|complete| complete.is_within(position));
+    let under_it = under_it.map(|complete| vacancy.since.since(complete.until));
     let time = match &vacancy.proof {
         Proof::NeverOwned => Duration::ZERO,
         Proof::Released { clean: Some(clean), .. } if clean.lsn <= position.lsn => Duration::ZERO,
@@ -514,7 +517,7 @@ pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport,
         // the end of a lease may be found out late, and a grant may not have been written under.
         _ => report.silent.saturating_sub(held.since.since(vacancy.since)),
     };
-    Loss { bytes, time }
+    Loss { bytes, time: under_it.map_or(time, |under_it| time.min(under_it)) }
 }
 
 /// Why a planned move there would not be lossless or quick.

@@ -3,11 +3,14 @@
 use crate::command::{Command, Outcome, Refusal};
 use crate::config::{Config, MaxDataLoss, Mode, Profile};
 use crate::database::branch::Branch;
-use crate::database::{InstanceReport, InstanceRole, Owner, Proof, Sequence, lease};
-use crate::decide::database::{unfit_heir, unseen_acknowledgements};
+use crate::database::{
+    InstanceReport, InstanceRole, Owner, Position, Proof, SILENT_UNKNOWN, Sequence, lease,
+};
+use crate::decide::database::{loss, unfit_heir, unseen_acknowledgements};
 use crate::decide::{decide, decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
+use crate::lsn::Lsn;
 use crate::name::{AgentId, ServiceName};
 use crate::plan::{Action, Epoch, Executor, PlanStatus, StepResult};
 use crate::testing::{World, ms, secs, three_regions, with_database};
@@ -501,6 +504,36 @@ fn what_may_be_lost_was_written_while_the_lease_was_in_force_and_not_until_its_e
     assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
 }
 
+/// Its heir was granted the lease, and was not heard of again; the others have heard nobody for long.
+#[test]
+fn whoever_has_all_that_counted_at_the_grant_lacks_only_what_came_under_it() {
+    let mut world = world(Mode::Async);
+    let app = ServiceName::from("app");
+    world.write("app", "us", 1_234);
+    let plan = switchover(&world.state, world.now, &app, Some(&"eu".into()), "test".into()).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    while holder(&world) != Some("eu") {
+        world.run_for(ms(1));
+    }
+    let granted = world.now;
+    let held = world.state.databases[&app].clone();
+    let complete = held.complete.unwrap();
+    assert_eq!((Some(complete.position), complete.until), (held.at_least, held.since));
+    world.hung.extend(["us".into(), "ap".into()]);
+    world.kill("eu");
+    while world.state.databases[&app].vacancy().is_none() {
+        world.run_for(ms(10));
+    }
+    let held = world.state.databases[&app].clone();
+    let vacancy = held.vacancy().unwrap();
+    let unheard = InstanceReport { silent: SILENT_UNKNOWN, ..held.instances[&"us".into()].clone() };
+    let Position { timeline, lsn: Lsn(end) } = complete.position;
+    let time = |position| loss(&held, vacancy, &unheard, position).time;
+    assert!(time(complete.position) <= vacancy.since.since(granted) + secs(1), "{held:?}");
+    assert!(time(Position { timeline, lsn: Lsn(end - 1) }) > secs(86_400));
+    assert!(time(Position { timeline: timeline - 1, lsn: Lsn(end) }) > secs(86_400), "of an older history");
+}
+
 /// S3: what it has is compared with nothing, so it proves nothing of what was acknowledged.
 #[test]
 fn an_instance_of_another_history_is_no_witness() {
@@ -557,7 +590,8 @@ fn only_what_took_no_writes_leaves_the_vacancy_as_it_was() {
         (after.last, after.proof, after.since),
         (before.vacancy.last, before.vacancy.proof, before.vacancy.since)
     );
-    assert_eq!(world.state.databases[&"app".into()].before, Some(before.witnesses));
+    let held = &world.state.databases[&"app".into()];
+    assert_eq!((&held.before, held.complete), (&Some(before.witnesses), before.complete));
 }
 
 #[test]
