@@ -57,6 +57,10 @@ impl Settings {
             notification_channel_size: Some(4_096),
             install_snapshot_timeout: ms(self.snapshot_patience()),
             enable_pre_vote: Some(true),
+            // Whoever led before it crashed would lead the same term again. What it had sent before its own disk
+            // had it, it would send anew under the same number, with other content; and it would answer reads
+            // by a commit that it does not remember (S7).
+            enable_leader_restore: Some(false),
             // Followers write while the leader does, not after it.
             broadcast_submitted_on_append: Some(true),
             ..Config::default()

@@ -3,6 +3,7 @@ mod cluster;
 mod folder;
 mod power;
 mod recovery;
+mod restart;
 mod store;
 
 use std::path::Path;
