@@ -290,12 +290,15 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
         // It is granted what it holds already.
         _ => held.filled.take().filter(|_| !held.is_primary(region)),
     };
-    // S3: from now on what it has is what counts, and all else comes after this.
-    if held.vacancy().is_some() {
-        let rests_at = held.settled(region).and_then(|told| told.position);
-        let position = held.at_least.max(rests_at);
-        held.complete = position.map(|position| Complete { position, until: now });
-    }
+    // S3: from now on what it has is what counts, and all else comes after this. What somebody has that did not come
+    // to rest is not known: what counted before still does.
+    let rests_at = held.rests_at(region);
+    let counts = match held.vacancy().map(|vacancy| &vacancy.proof) {
+        Some(Proof::Released { clean: Some(clean), .. }) => rests_at.max(Some(*clean)),
+        _ => rests_at.filter(|_| rests_at >= held.at_least),
+    };
+    let complete = |position| Complete { position, until: now, epoch: plan.epoch };
+    held.complete = counts.map(complete).or(held.complete);
     held.longest_ttl = match held.vacancy() {
         Some(_) => ttl,
         None => held.longest_ttl.max(ttl),

@@ -146,6 +146,9 @@ pub struct Filled {
 pub struct Complete {
     pub position: Position,
     pub until: Time,
+    /// Of the grant that it was found out for.
+    #[serde(default)]
+    pub epoch: Epoch,
 }
 
 impl Complete {
@@ -378,6 +381,23 @@ impl Ownership {
     pub fn settled(&self, region: &RegionName) -> Option<&InstanceReport> {
         self.vacancy()?;
         self.instances.get(region).filter(|report| report.settled == Some(self.epoch))
+    }
+
+    /// All that an instance has that came to rest; none while it does not know. What was not shut down in order has
+    /// more than its files say.
+    pub fn rests_at(&self, region: &RegionName) -> Option<Position> {
+        let knows = |told: &&InstanceReport| {
+            matches!(told.role, InstanceRole::Stopped { clean: true } | InstanceRole::Replica { .. })
+        };
+        self.settled(region).filter(knows)?.position
+    }
+
+    /// Whether nothing was written since `complete`: whoever was granted the lease then came to rest with less, and
+    /// so never had what it must have to begin.
+    pub fn is_complete_still(&self, complete: &Complete) -> bool {
+        let last = self.vacancy().and_then(|vacancy| vacancy.last.as_ref());
+        let rests_at = last.and_then(|last| self.rests_at(last));
+        complete.epoch == self.written && rests_at.is_some_and(|at| at.lsn < complete.position.lsn)
     }
 
     /// Whether this instance says that it takes writes under the lease that is now.

@@ -405,10 +405,7 @@ fn standing(
     }
     // The last primary has all that it acknowledged, wherever its position stands.
     if vacancy.last.as_ref() == Some(region) {
-        let is_known =
-            matches!(report.role, InstanceRole::Stopped { clean: true } | InstanceRole::Replica { .. });
-        let position = report.position.filter(|_| is_known);
-        return Ok((position, None));
+        return Ok((held.rests_at(region), None));
     }
     let position = report.position.ok_or("it does not know its position")?;
     if let Some(only) = held.only_in() {
@@ -505,7 +502,10 @@ pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport,
     let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
     // It had all that there was when the lease was granted, and nothing was written after its end.
     let under_it = held.complete.filter(|complete| complete.is_within(position));
-    let under_it = under_it.map(|complete| vacancy.since.since(complete.until));
+    let under_it = under_it.map(|complete| match held.is_complete_still(&complete) {
+        true => Duration::ZERO,
+        false => vacancy.since.since(complete.until),
+    });
     let time = match &vacancy.proof {
         Proof::NeverOwned => Duration::ZERO,
         Proof::Released { clean: Some(clean), .. } if clean.lsn <= position.lsn => Duration::ZERO,

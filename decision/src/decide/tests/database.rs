@@ -504,18 +504,24 @@ fn what_may_be_lost_was_written_while_the_lease_was_in_force_and_not_until_its_e
     assert_eq!(world.writers("app").len(), 1, "{}", world.conclusion("app"));
 }
 
-/// Its heir was granted the lease, and was not heard of again; the others have heard nobody for long.
-#[test]
-fn whoever_has_all_that_counted_at_the_grant_lacks_only_what_came_under_it() {
+/// By a switchover of all that us had written; and when.
+fn handed_over_to_eu() -> (World, Time) {
     let mut world = world(Mode::Async);
-    let app = ServiceName::from("app");
     world.write("app", "us", 1_234);
-    let plan = switchover(&world.state, world.now, &app, Some(&"eu".into()), "test".into()).unwrap();
+    let plan = switchover(&world.state, world.now, &"app".into(), Some(&"eu".into()), "test".into()).unwrap();
     world.must(Command::OpenPlan { plan, explanation: None });
     while holder(&world) != Some("eu") {
         world.run_for(ms(1));
     }
     let granted = world.now;
+    (world, granted)
+}
+
+/// Its heir was granted the lease, and was not heard of again; the others have heard nobody for long.
+#[test]
+fn whoever_has_all_that_counted_at_the_grant_lacks_only_what_came_under_it() {
+    let (mut world, granted) = handed_over_to_eu();
+    let app = ServiceName::from("app");
     let held = world.state.databases[&app].clone();
     let complete = held.complete.unwrap();
     assert_eq!((Some(complete.position), complete.until), (held.at_least, held.since));
@@ -532,6 +538,55 @@ fn whoever_has_all_that_counted_at_the_grant_lacks_only_what_came_under_it() {
     assert!(time(complete.position) <= vacancy.since.since(granted) + secs(1), "{held:?}");
     assert!(time(Position { timeline, lsn: Lsn(end - 1) }) > secs(86_400));
     assert!(time(Position { timeline: timeline - 1, lsn: Lsn(end) }) > secs(86_400), "of an older history");
+}
+
+/// eu fell, took over from itself, and fell again: nobody knows how far it had come by then.
+#[test]
+fn what_counted_at_an_older_grant_is_not_all_that_counts_at_the_next() {
+    let (mut world, granted) = handed_over_to_eu();
+    let app = ServiceName::from("app");
+    world.run_for(secs(5));
+    world.write("app", "eu", 5_000);
+    world.run_for(secs(25));
+    let before = world.state.databases[&app].complete.unwrap();
+    assert_eq!(before.until, granted);
+    world.hung.extend(["us".into(), "eu".into(), "ap".into()]);
+    world.kill("eu");
+    world.run_for(secs(10));
+    world.revive("eu");
+    world.listen();
+    let epoch = world.state.databases[&app].epoch;
+    tell(&mut world, "eu", |report| {
+        (report.role, report.position) = (InstanceRole::Stopped { clean: false }, None);
+        report.settled = Some(epoch);
+    });
+    world.settle();
+    assert_eq!(holder(&world), Some("eu"), "{}", world.conclusion("app"));
+    assert_eq!(world.state.databases[&app].complete, Some(before));
+}
+
+/// It rests with less than it had to have before it could begin.
+#[test]
+fn an_heir_that_turns_out_not_to_have_begun_costs_nothing() {
+    let (mut world, _) = handed_over_to_eu();
+    let app = ServiceName::from("app");
+    world.hung.extend(["us".into(), "ap".into()]);
+    world.kill("eu");
+    world.run_for(secs(20));
+    let held = world.state.databases[&app].clone();
+    let (vacancy, complete) = (held.vacancy().unwrap(), held.complete.unwrap());
+    let unheard = InstanceReport { silent: SILENT_UNKNOWN, ..held.instances[&"us".into()].clone() };
+    assert!(loss(&held, vacancy, &unheard, complete.position).time > ms(0));
+    let Lsn(end) = complete.position.lsn;
+    for (lacks, is_lossless) in [(0, false), (1, true)] {
+        let mut held = held.clone();
+        let told = held.instances.get_mut(&"eu".into()).unwrap();
+        told.role = InstanceRole::Replica { streaming: false };
+        told.position = Some(Position { lsn: Lsn(end - lacks), ..complete.position });
+        told.settled = Some(held.epoch);
+        let loss = loss(&held, vacancy, &unheard, complete.position);
+        assert_eq!(loss.time == ms(0), is_lossless, "{loss:?}");
+    }
 }
 
 /// S3: what it has is compared with nothing, so it proves nothing of what was acknowledged.
