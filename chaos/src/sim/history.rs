@@ -96,6 +96,13 @@ impl History {
         self.writers.iter().copied().filter(move |writer| *writer != machine)
     }
 
+    /// Over what span writes were acknowledged that this log lacks; nothing where it lacks none.
+    pub fn lacks(&self, log: Option<&Log>) -> Duration {
+        let last = self.acknowledged.last().map_or(Moment(0), |write| write.at);
+        let lacking = self.acknowledged.iter().find(|write| !log.is_some_and(|log| log.has(write.record)));
+        lacking.map_or(Duration::ZERO, |write| last.since(write.at))
+    }
+
     /// S3: whoever takes writes has what was acknowledged, but for what may be lost; and in a planned move, all.
     pub fn takes_writes(
         &mut self,

@@ -9,7 +9,7 @@ use decision::command::Command;
 use decision::database::alone::Commits;
 use decision::database::branch::{self, Kinship, Mark};
 use decision::database::deadline::{Deadline, Lease};
-use decision::database::freshness::Freshness;
+use decision::database::freshness::{Freshness, Reply};
 use decision::database::guard::{Guard, Watchdog};
 use decision::database::keep::{self, Action, Ended, Files as Seeing, Process as SeenProcess, Seen};
 use decision::database::lease::{Held, Wanted};
@@ -36,6 +36,7 @@ use super::wal::Log;
 const SOON: Duration = Duration::from_millis(20);
 const CALM: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
+const ASKED_EVERY: Duration = Duration::from_millis(500);
 const TELL_AGAIN: Duration = Duration::from_millis(250);
 /// Longest that killing takes: less than any fence budget.
 const KILLS_WITHIN: Duration = Duration::from_millis(20);
@@ -68,6 +69,9 @@ pub struct Instance {
     told_release: Option<Epoch>,
     calls: u64,
     waits_from: Option<Lsn>,
+    /// When its server's primary was last asked how far it reaches, and what it answered since the last look.
+    asked: Option<Uptime>,
+    pub replies: Vec<Reply>,
     pub disk: Disk,
     pub guard: GuardState,
 }
@@ -112,6 +116,8 @@ impl Instance {
             told_release: None,
             calls: 0,
             waits_from: None,
+            asked: None,
+            replies: Vec::new(),
             disk: Disk::default(),
             guard: GuardState::default(),
         }
@@ -197,9 +203,10 @@ impl Instance {
         let is_bound = self.promises.forbids(&self.service, goal.epoch, failsafe, now);
         let left = self.lease(goal.epoch, now).map(|held| held.left(now));
         let leased = is_leased(left, is_armed, is_bound, goal.wished.lease.ttl);
-        let mut look = self.look(postgres, &goal, leased, released.is_some(), now);
+        let mut look = self.look(postgres, &goal, leased, released.is_some());
         let number = ground.chance.next();
         let commits = self.rules.note(&goal, &look, number, now);
+        self.asks_primary(postgres, now, ground);
         if !Reconciler::weighs(&goal, &look) {
             self.waits_from = None;
         }
@@ -277,14 +284,7 @@ impl Instance {
         self.looks_in(AFTER_FAILURE, ground);
     }
 
-    fn look(
-        &self,
-        postgres: &Postgres,
-        goal: &DatabaseGoal,
-        leased: bool,
-        released: bool,
-        now: Uptime,
-    ) -> Look {
+    fn look(&mut self, postgres: &Postgres, goal: &DatabaseGoal, leased: bool, released: bool) -> Look {
         let position = postgres.log().map(|log| Position { timeline: log.timeline(), lsn: Lsn(log.end) });
         let follows = self.rules.follows().cloned().flatten();
         let (process, server) = match &postgres.process {
@@ -298,7 +298,6 @@ impl Instance {
                     position,
                     streams: false,
                     upstream: None,
-                    message: None,
                     followers: postgres.followers(),
                 };
                 (SeenProcess::Primary, Some(server))
@@ -310,7 +309,6 @@ impl Instance {
                     position,
                     streams: replica.streams,
                     upstream: upstream.map(|(end, has)| Position { lsn: Lsn(end), ..has }),
-                    message: postgres.last_message(now),
                     followers: Vec::new(),
                 };
                 (SeenProcess::Replica { of: follows, position, streaming: replica.streams }, Some(server))
@@ -350,7 +348,7 @@ impl Instance {
             backstop: true,
             watchdog: Watchdog::Absent,
         };
-        Look { seen, server, guard, problem: None }
+        Look { seen, server, guard, replies: std::mem::take(&mut self.replies), problem: None }
     }
 
     // What it does.
@@ -655,6 +653,15 @@ impl Instance {
         self.wants(None, ground);
         self.disk.released = Some(release.clone());
         self.tells_release(release, ground);
+    }
+
+    fn asks_primary(&mut self, postgres: &Postgres, now: Uptime, ground: &mut Ground) {
+        let Some(of) = postgres.replica().and_then(|replica| replica.of) else { return };
+        if self.asked.is_none_or(|asked| now.since(asked) >= ASKED_EVERY) {
+            self.asked = Some(now);
+            let asking = Box::new(super::postgres::Message::AskEnd { asked: now });
+            ground.send(self.machine, of, Message::Postgres(asking));
+        }
     }
 
     // The lease.

@@ -8,6 +8,7 @@ use decision::database::promise;
 use decision::name::{AgentId, ServiceName};
 use decision::plan::Epoch;
 use decision::state::State;
+use decision::time::Uptime;
 use wire::agent::{FromAgent, ToAgent};
 
 use super::{postgres, raft};
@@ -50,6 +51,11 @@ pub enum Message {
         answer: Answer,
     },
     Postgres(Box<postgres::Message>),
+    /// How far a primary's log reaches, to an agent that asked.
+    Reaches {
+        asked: Uptime,
+        end: Position,
+    },
     /// An agent asks another to promise, in failsafe mode.
     Promise {
         call: u64,
@@ -69,6 +75,7 @@ impl Message {
             Message::ToAgent { .. }
                 | Message::Ended { .. }
                 | Message::Called { .. }
+                | Message::Reaches { .. }
                 | Message::Promise { .. }
                 | Message::Promised { .. }
         )

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use decision::database::look::LastMessage;
+use decision::database::Position;
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::plan::Epoch;
-use decision::time::{Time, Uptime};
+use decision::time::Uptime;
 
 use super::ambush::Phase;
 use super::ground::{Ground, Machine};
@@ -37,8 +37,10 @@ pub enum Message {
         session: u64,
         log: Log,
         end: u64,
-        /// By its wall clock.
-        sent_us: i64,
+    },
+    /// The agent of a replica asks how far the log reaches.
+    AskEnd {
+        asked: Uptime,
     },
     Flushed {
         session: u64,
@@ -124,8 +126,6 @@ pub struct Replica {
     is_flushing: bool,
     pub upstream: Option<u64>,
     heard: Uptime,
-    /// The last message: when it was sent and when it came, each by the wall clock of the machine.
-    message: Option<(i64, i64)>,
     pub is_promoting: bool,
 }
 
@@ -195,15 +195,13 @@ impl Postgres {
         senders.map(|sender| (sender.name.clone(), sender.flushed.map(Lsn))).collect()
     }
 
-    pub fn last_message(&self, now: Uptime) -> Option<LastMessage> {
-        let replica = self.replica().filter(|replica| replica.streams)?;
-        let (sent_us, received_us) = replica.message?;
-        Some(LastMessage {
-            from: replica.of?.to_string(),
-            sent_us,
-            received_us,
-            age: now.since(replica.heard),
-        })
+    /// How far it reaches, if it takes writes.
+    fn tells_end(&self, to: Machine, asked: Uptime, ground: &mut Ground) {
+        let Some((primary, log)) = self.primary().zip(self.log()) else { return };
+        if !primary.is_ending {
+            let end = Position { timeline: log.timeline(), lsn: Lsn(log.end) };
+            ground.send(self.machine, to, message::Message::Reaches { asked, end });
+        }
     }
 
     fn ring(&self, after: Duration, timer: impl FnOnce(u32) -> OfPostgres, ground: &mut Ground) {
@@ -422,10 +420,8 @@ impl Postgres {
             Message::Connect { session, as_name, log } => {
                 self.is_connected(from, session, as_name, &log, ground)
             }
-            Message::Wal { session, log, end, sent_us } => {
-                let at = (sent_us, wall_us(self.machine, ground));
-                self.is_sent(from, session, log, end, at, ground);
-            }
+            Message::Wal { session, log, end } => self.is_sent(from, session, log, end, ground),
+            Message::AskEnd { asked } => self.tells_end(from, asked, ground),
             Message::Flushed { session, end } => self.is_acknowledged(from, session, end, ground),
             Message::Closed { session } => self.is_closed(from, session, ground),
             Message::Write => self.writes(from, ground),
@@ -451,15 +447,7 @@ impl Postgres {
         self.ring(Duration::from_secs(3), |run| OfPostgres::Connect { run, session: number }, ground);
     }
 
-    fn is_sent(
-        &mut self,
-        from: Machine,
-        session: u64,
-        log: Log,
-        end: u64,
-        at: (i64, i64),
-        ground: &mut Ground,
-    ) {
+    fn is_sent(&mut self, from: Machine, session: u64, log: Log, end: u64, ground: &mut Ground) {
         let now = ground.uptime(self.machine);
         let has = self.log().map_or(0, |log| log.end);
         let Process::Replica(replica) = &mut self.process else {
@@ -468,7 +456,7 @@ impl Postgres {
         if replica.session != session || replica.is_promoting {
             return self.send(from, Message::Closed { session }, ground);
         }
-        (replica.streams, replica.heard, replica.message) = (true, now, Some(at));
+        (replica.streams, replica.heard) = (true, now);
         replica.upstream = replica.upstream.max(Some(end));
         if log.end > has {
             replica.received = Some(log);
@@ -539,9 +527,8 @@ impl Postgres {
 
     fn sends(&self, ground: &mut Ground) {
         let (Some(log), Process::Primary(primary)) = (self.log(), &self.process) else { return };
-        let sent_us = wall_us(self.machine, ground);
         for (machine, sender) in &primary.senders {
-            let wal = Message::Wal { session: sender.session, log: log.clone(), end: log.end, sent_us };
+            let wal = Message::Wal { session: sender.session, log: log.clone(), end: log.end };
             self.send(*machine, wal, ground);
         }
     }
@@ -641,11 +628,6 @@ impl Postgres {
     pub fn is_made(&mut self, log: Log, is_standby: bool) {
         self.files = Files::Present(Data { log, is_standby, is_clean: true });
     }
-}
-
-fn wall_us(machine: Machine, ground: &Ground) -> i64 {
-    let Time(wall_ms) = ground.hosts[machine].clock.wall(ground.queue.now());
-    wall_ms as i64 * 1_000
 }
 
 /// The first of a database.

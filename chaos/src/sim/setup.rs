@@ -58,7 +58,8 @@ pub fn config(profile: Profile, chance: &Chance) -> Config {
         if let Some(database) = &mut service.database {
             database.lease = profile.lease();
             database.failsafe = chance.permille(300);
-            database.max_data_loss.time = Duration::from_secs(*chance.pick(&[8, 30]));
+            // Less than a lease and two elections is for a person to decide.
+            database.max_data_loss.time = Duration::from_secs(*chance.pick(&[12, 30]));
         }
     }
     // Mostly so many that the last ones are not refused.

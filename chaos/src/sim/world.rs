@@ -6,6 +6,7 @@ use std::time::Duration;
 use decision::command::Command;
 use decision::config::{Config, Profile};
 use decision::database::Proof;
+use decision::database::freshness::Reply;
 use decision::event;
 use decision::goal;
 use decision::name::AgentId;
@@ -36,8 +37,10 @@ const FIRST_WRITE: Duration = Duration::from_secs(1);
 const CLIENT_WAITS: Duration = Duration::from_secs(1);
 /// Clients write every half a second at the latest.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
-/// What a replica tells of how long ago it was level may be so old.
-const LATE: Duration = Duration::from_secs(6);
+/// What is measured with clocks that drift apart, in the longest that may be lost.
+const LATE: Duration = Duration::from_millis(500);
+/// How long ago a replica was level, at the least, when it was never disturbed: it asks twice a second.
+const UNSURE: Duration = Duration::from_secs(2);
 const UNDONE_EVERY: Duration = Duration::from_secs(5);
 /// Fewer writes than that were acknowledged in a second: nobody was there to be disturbed.
 const WRITES_LEAST: f64 = 0.3;
@@ -64,6 +67,10 @@ pub struct World {
     seen: (u64, u64),
     /// What the journal told of, that nothing does in which nothing breaks.
     troubles: usize,
+    /// In the end nobody writes, and nobody may be promoted without a person's word.
+    is_kept_waiting: bool,
+    /// When it was found out that the lease was over under which anything was written last.
+    lease_ended_at: Option<Moment>,
     lasts: Moment,
     /// From when things break, and until when; but for what is lost for good.
     wild: Moment,
@@ -194,6 +201,8 @@ impl World {
             phases: Vec::new(),
             seen: (0, 0),
             troubles: 0,
+            is_kept_waiting: false,
+            lease_ended_at: None,
             lasts,
             wild,
             calm,
@@ -263,6 +272,9 @@ impl World {
         let seconds = self.lasts.since(Moment(0)).as_secs_f64();
         if (self.ground.history.writes as f64) < seconds * WRITES_LEAST {
             return Some("hardly anything was written");
+        }
+        if self.is_kept_waiting {
+            return Some("whoever is left lacks more than may be lost");
         }
         (self.troubles == 0).then_some("no fault had an effect")
     }
@@ -354,6 +366,7 @@ impl World {
                 instance.notices(&mut servers[n], ground);
             }
             Message::Called { call, answer } => instance.is_answered(call, &answer, ground),
+            Message::Reaches { asked, end } => instance.replies.push(Reply { asked, end }),
             Message::Promise { call, request } => {
                 let is_given = instance.promises(&request, agent.goal.databases.first(), ground);
                 ground.send(machine, from, Message::Promised { call, is_given });
@@ -466,6 +479,10 @@ impl World {
             for entry in state.journal.after(self.seen.1) {
                 self.ground.phases.extend(Phase::of(&entry.event));
                 self.troubles += usize::from(is_wild && is_trouble(&entry.event));
+                let is_end = matches!(entry.event, event::Event::LeaseEnded { .. });
+                if is_end && self.lease_ended_at <= self.ground.history.last {
+                    self.lease_ended_at = Some(self.ground.queue.now());
+                }
                 self.ground.trace.line(self.ground.queue.now(), || format!("  journal: {}", entry.event));
             }
             self.seen = (index, state.journal.last_seq());
@@ -638,6 +655,19 @@ impl World {
         self.ground.goes_on(waiting);
     }
 
+    /// Whether somebody who is left lacks no more than may be lost, with all that nobody can know: for how long a
+    /// primary that is away has written after its last word.
+    fn anybody_has_enough(&self) -> bool {
+        let database = self.config.services.values().find_map(|service| service.database.as_ref());
+        let Some((database, may_lose)) = database.zip(self.ground.history.may_lose) else { return true };
+        let unheard = self.lease_ended_at.zip(self.ground.history.last).map(|(end, last)| end.since(last));
+        let unknown = LATE + UNSURE + database.lease.ttl.max(unheard.unwrap_or_default());
+        self.servers.iter().enumerate().any(|(n, server)| {
+            let is_up = self.ground.hosts[self.layout.agent(n)].is_up();
+            is_up && self.ground.history.lacks(server.log()) + unknown <= may_lose
+        })
+    }
+
     /// L1 to L3: nothing new has broken for long enough.
     fn demands(&mut self) {
         let now = self.ground.queue.now();
@@ -649,15 +679,18 @@ impl World {
             wanting.push(("L1", "no controller leads".to_owned()));
         }
         let is_live = |n: usize| is_up(self.layout.agent(n));
+        let silent = self.ground.history.last.map_or(now.since(Moment(0)), |last| now.since(last));
         // Where moves are bounded, the last may have been refused.
-        let may_move = self.config.strategy.moves.per_service >= MANY_MOVES;
+        let is_free = self.config.strategy.moves.per_service >= MANY_MOVES;
+        // S3 goes before L1: who is left lacks so much that a person must say it may be lost.
+        self.is_kept_waiting = is_free && silent > SERVED_WITHIN && !self.anybody_has_enough();
+        let may_move = is_free && !self.is_kept_waiting;
         for (service, placement) in &newest.services {
             let n = REGIONS.iter().position(|name| placement.primary.as_str() == *name);
             if may_move && !n.is_some_and(is_live) {
                 wanting.push(("L1", format!("{service} is in {}, which is lost", placement.primary)));
             }
         }
-        let silent = self.ground.history.last.map_or(now.since(Moment(0)), |last| now.since(last));
         if may_move && silent > SERVED_WITHIN {
             let leader = self.controllers.iter().find(|controller| controller.leads(&self.ground));
             let why = leader.and_then(|leader| leader.explains(&SERVICE.into(), &self.ground));

@@ -9,7 +9,7 @@ use super::following::Following;
 use super::freshness::Freshness;
 use super::keep::{self, Action, Process};
 use super::lease::Wanted;
-use super::look::Look;
+use super::look::{Look, Server};
 use super::report::{self, Facts, Ready, Release, Rested};
 use super::{InstanceReport, InstanceRole, Position, SILENT_UNKNOWN, Sequence};
 use crate::config::Mode;
@@ -130,12 +130,11 @@ impl Reconciler {
         if look.seen.process == Process::None {
             self.follows = None;
         }
-        if let Some(server) = &look.server {
-            match &server.message {
-                _ if !server.in_recovery => self.freshness.writes(asked),
-                Some(message) => self.freshness.hears(message, server.is_level(), asked),
-                None => {}
-            }
+        look.replies.iter().for_each(|reply| self.freshness.is_answered(*reply));
+        match &look.server {
+            Some(Server { in_recovery: false, .. }) => self.freshness.writes(asked),
+            Some(Server { position: Some(position), .. }) => self.freshness.has(*position),
+            _ => {}
         }
         self.weigh(goal, look, number, asked)
     }
@@ -357,9 +356,9 @@ fn seen_of_primary(goal: &DatabaseGoal, own: &RegionName, look: &Look) -> Option
 mod tests {
     use super::*;
     use crate::config::Database;
+    use crate::database::freshness::Reply;
     use crate::database::guard::{Guard, Watchdog};
     use crate::database::keep::{Files, Seen};
-    use crate::database::look::{LastMessage, Server};
     use crate::goal;
     use crate::name::AgentId;
     use crate::testing::{World, ms, secs, three_regions, with_database};
@@ -387,21 +386,19 @@ mod tests {
         Some(Position { timeline: 1, lsn: Lsn(lsn) })
     }
 
-    /// Of so many seconds after the start, and seen at once.
-    fn message(secs_on: u64) -> Option<LastMessage> {
-        let sent_us = (secs_on * 1_000_000) as i64;
-        let age = Duration::ZERO;
-        Some(LastMessage { from: "us".into(), sent_us, received_us: sent_us + 7, age })
+    /// The same, and its primary has answered that, asked so many seconds after the start.
+    fn look_at(has: u64, end: u64, secs_on: u64) -> Look {
+        let replies = at(end).map(|end| Reply { asked: START + secs(secs_on), end });
+        Look { replies: replies.into_iter().collect(), ..look(has, end, true) }
     }
 
-    /// A replica that has `has` of `end`, and heard of that just now.
+    /// A replica that has `has` of `end`.
     fn look(has: u64, end: u64, streams: bool) -> Look {
         let server = Server {
             in_recovery: true,
             position: at(has),
             streams,
             upstream: at(end),
-            message: message(0),
             followers: Vec::new(),
         };
         let seen = Seen {
@@ -418,7 +415,7 @@ mod tests {
             followers: Default::default(),
         };
         let guard = Guard { armed: None, backstop: true, watchdog: Watchdog::Absent };
-        Look { seen, server: Some(server), guard, problem: None }
+        Look { seen, server: Some(server), guard, replies: Vec::new(), problem: None }
     }
 
     fn rules() -> Reconciler {
@@ -445,13 +442,11 @@ mod tests {
     fn it_is_level_when_it_has_all_it_was_told_of_and_that_never_falls() {
         let (goal, mut rules) = (replica(false), rules());
         let note = |rules: &mut Reconciler, (has, end): (u64, u64), secs_on: u64| {
-            let (mut look, now) = (look(has, end, true), START + secs(secs_on));
-            look.server.as_mut().unwrap().message = message(secs_on);
+            let (look, now) = (look_at(has, end, secs_on), START + secs(secs_on));
             rules.note(&goal, &look, secs_on, now);
             let beside = Beside { next: &Action::Rest, branch: None, number: secs_on };
             rules.tell(&goal, &look, beside, now).0.silent
         };
-        assert_eq!(note(&mut rules, (100, 100), 0), SILENT_UNKNOWN);
         assert_eq!(note(&mut rules, (90, 100), 2), SILENT_UNKNOWN);
         assert_eq!(note(&mut rules, (100, 100), 3), Duration::ZERO);
         assert_eq!(note(&mut rules, (100, 120), 8), secs(5));
@@ -471,13 +466,11 @@ mod tests {
             DatabaseGoal { epoch: Epoch(goal.epoch.0 + epoch), ..goal }
         };
         let mut silent_at = |goal: &DatabaseGoal, (has, end): (u64, u64), secs_on: u64| {
-            let (mut look, now) = (look(has, end, true), START + secs(secs_on));
-            look.server.as_mut().unwrap().message = message(secs_on);
+            let (look, now) = (look_at(has, end, secs_on), START + secs(secs_on));
             rules.note(goal, &look, secs_on, now);
             let beside = Beside { next: &Action::Rest, branch: None, number: secs_on };
             rules.tell(goal, &look, beside, now).0.silent
         };
-        silent_at(&replica(false), (100, 100), 0);
         silent_at(&replica(false), (100, 100), 3);
         assert_eq!(silent_at(&rests(0), (100, 120), 8), secs(5));
         assert_eq!(silent_at(&rests(0), (100, 120), 20), secs(5));

@@ -3,6 +3,7 @@
 //! neither starts nor stops the server, which is the guard's right.
 
 mod apply;
+mod asker;
 mod clone;
 pub mod config;
 pub mod controldata;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use wire::host::{Clock, Host};
 
+pub use asker::Asker;
 pub use clone::Cloned;
 pub use config::{Desired, Role, SyncStandbys, Upstream};
 pub use controldata::{ClusterState, ControlData};

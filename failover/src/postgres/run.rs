@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::durable::Owner;
 use super::error::{Class, PostgresError};
@@ -63,24 +63,11 @@ pub(super) async fn run_watched(
     program: Program<'_>,
     watch: impl FnMut(&str) -> Result<(), PostgresError>,
 ) -> Result<Finished, PostgresError> {
-    let Program { name, doing, bin_dir, args, env, dir, owner, timeout_ms } = program;
-    let path = bin_dir.join(name);
-    let mut command = Command::new(&path);
-    let mut search = bin_dir.as_os_str().to_owned();
-    search.push(":/usr/bin:/bin");
-    command.args(args).env_clear().env("PATH", search).env("LC_ALL", "C").envs(env);
-    command.current_dir(dir).process_group(0).kill_on_drop(true);
+    let Program { name, doing, timeout_ms, .. } = program;
+    let (path, mut command) = command(program);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(owner) = owner {
-        // Leaving root this way also leaves root's further groups (std::process).
-        command.gid(owner.gid).uid(owner.uid);
-    }
-    let missing = |error: std::io::Error| PostgresError::Missing {
-        program: path.display().to_string(),
-        looked: error.to_string(),
-    };
-    let mut child = command.spawn().map_err(missing)?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let mut child = command.spawn().map_err(|error| missing(&path, &error))?;
+    let mut group = Group::of(&child);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let all = async {
         let ended =
@@ -98,8 +85,53 @@ pub(super) async fn run_watched(
     Ok(finished)
 }
 
+/// One that stays and is talked to; ended when dropped.
+pub(super) struct Running {
+    _child: Child,
+    _group: Group,
+}
+
+/// What it says of errors is thrown away.
+pub(super) fn start(program: Program<'_>) -> Result<(Running, ChildStdin, ChildStdout), PostgresError> {
+    let (path, mut command) = command(program);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| missing(&path, &error))?;
+    let group = Group::of(&child);
+    let (stdin, stdout) = child
+        .stdin
+        .take()
+        .zip(child.stdout.take())
+        .ok_or_else(|| PostgresError::io("talking to", &path, &std::io::ErrorKind::BrokenPipe.into()))?;
+    Ok((Running { _child: child, _group: group }, stdin, stdout))
+}
+
+fn command(program: Program<'_>) -> (PathBuf, Command) {
+    let Program { name, bin_dir, args, env, dir, owner, .. } = program;
+    let path = bin_dir.join(name);
+    let mut command = Command::new(&path);
+    let mut search = bin_dir.as_os_str().to_owned();
+    search.push(":/usr/bin:/bin");
+    command.args(args).env_clear().env("PATH", search).env("LC_ALL", "C").envs(env);
+    command.current_dir(dir).process_group(0).kill_on_drop(true);
+    if let Some(owner) = owner {
+        // Leaving root this way also leaves root's further groups (std::process).
+        command.gid(owner.gid).uid(owner.uid);
+    }
+    (path, command)
+}
+
+fn missing(path: &Path, error: &std::io::Error) -> PostgresError {
+    PostgresError::Missing { program: path.display().to_string(), looked: error.to_string() }
+}
+
 /// The program and its children, ended when dropped.
 struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Group {
+        Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {

@@ -23,6 +23,7 @@ use wire::tls::Credentials;
 
 use super::alone::Surely;
 use super::anew::Anew;
+use super::asks::Asks;
 use super::branches::Branches;
 use super::controllers::Controllers;
 use super::freshness::Kept;
@@ -62,6 +63,7 @@ pub(super) struct Keeper {
     guard: Option<(Guard, guard::client::Events)>,
     postgres: Option<(Database, Postgres)>,
     freshness: Kept,
+    asks: Asks,
     /// While it is primary.
     prober: Option<Prober>,
     pub(super) surely: Surely,
@@ -124,6 +126,7 @@ impl Keeper {
             guard: None,
             postgres: None,
             freshness,
+            asks: Asks::default(),
             prober: None,
             surely: Surely::default(),
             anew,
@@ -267,10 +270,14 @@ impl Keeper {
         };
         let released = released.is_some();
         let follows = self.rules.follows();
+        let whom = follows.cloned().flatten();
+        self.asks
+            .ask(&postgres, whom.and_then(|of| settings::upstream(&goal.wished, &self.agent.region, &of)));
         // Before it is asked: what it says was so at that moment at the latest (S3).
         let asked = now();
         let (mut look, observed) =
             see::look(&postgres, &mut self.connection, &status, follows, leased, released, dead).await;
+        look.replies = self.asks.take();
         if let Some(Health::Held { why }) = health {
             look.problem = look.problem.or(Some(why));
         }

@@ -3,6 +3,7 @@
 
 mod alone;
 mod anew;
+mod asks;
 mod branches;
 mod controllers;
 mod durable;

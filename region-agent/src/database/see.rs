@@ -1,12 +1,10 @@
 //! What is found of the instance now: its processes, its files, and what the server says.
 
-use std::time::Duration;
-
 use decision::database::Position;
 use decision::database::branch::Kinship;
 use decision::database::guard::{Guard, Watchdog};
 use decision::database::keep::{Ended, Files, Process, Seen};
-use decision::database::look::{LastMessage, Look, Server};
+use decision::database::look::{Look, Server};
 use decision::lsn::Lsn;
 use decision::name::RegionName;
 use decision::plan::Epoch;
@@ -72,7 +70,7 @@ pub(super) async fn look(
         suspect: false,
         followers: server.as_ref().map(streams).unwrap_or_default(),
     };
-    (Look { seen, server, guard: guard(status), problem: found.problem }, found.observed)
+    (Look { seen, server, guard: guard(status), replies: Vec::new(), problem: found.problem }, found.observed)
 }
 
 fn guard(status: &Status) -> Guard {
@@ -148,7 +146,6 @@ fn server(observed: &Observed) -> Server {
         position: position(observed),
         streams: is_streaming(observed),
         upstream: receiver.and_then(|receiver| upstream(observed, receiver)),
-        message: receiver.and_then(last_message),
         followers: streams
             .map(|standby| (RegionName(standby.application_name.clone()), standby.flushed))
             .collect(),
@@ -172,18 +169,6 @@ fn position(observed: &Observed) -> Option<Position> {
 fn upstream(observed: &Observed, receiver: &WalReceiver) -> Option<Position> {
     let timeline = receiver.received_timeline.unwrap_or(observed.timeline);
     receiver.latest_end.map(|lsn| Position { timeline, lsn })
-}
-
-/// When our clock was set to before it came, it counts from when it is seen first.
-fn last_message(receiver: &WalReceiver) -> Option<LastMessage> {
-    let message = receiver.last_message.as_ref()?;
-    let (host, port) = (receiver.sender_host.as_deref()?, receiver.sender_port?);
-    Some(LastMessage {
-        from: format!("{host}:{port}"),
-        sent_us: message.sent_us,
-        received_us: message.received_us,
-        age: Duration::from_micros(u64::try_from(message.age_us).unwrap_or(0)),
-    })
 }
 
 pub(super) async fn files(postgres: &Postgres) -> (Files, Option<String>) {

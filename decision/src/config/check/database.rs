@@ -5,6 +5,8 @@ mod lease;
 mod settings;
 mod users;
 
+use std::time::Duration;
+
 use super::{Finding, service_place};
 use crate::config::place::Place;
 use crate::config::{Config, Database, Mode, Service};
@@ -16,7 +18,7 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
         let Some(database) = &service.database else { continue };
         let at = service_place(name).key("database");
         acks(database, &at, found);
-        loss(name, service, database, &at, found);
+        loss(config, name, service, database, &at, found);
         lease::check(config, name, service, database, &at, found);
         roles(database, &at, found);
         users::check(database, &at, found);
@@ -75,7 +77,14 @@ fn other(count: usize) -> String {
 
 /// What may be lost when nobody waits for another region. In the sync modes nothing is: there the
 /// limit only bounds how far behind a candidate may be.
-fn loss(name: &ServiceName, service: &Service, database: &Database, at: &Place, found: &mut Vec<Finding>) {
+fn loss(
+    config: &Config,
+    name: &ServiceName,
+    service: &Service,
+    database: &Database,
+    at: &Place,
+    found: &mut Vec<Finding>,
+) {
     if database.mode != Mode::Async {
         return;
     }
@@ -144,7 +153,29 @@ fn loss(name: &ServiceName, service: &Service, database: &Database, at: &Place, 
             .related(named)
             .related(at.key("lease_ttl")),
         );
+    } else if time < expiry.saturating_add(election(config)) {
+        // A new leader does not know what the one before it renewed.
+        let surely = expiry.saturating_add(election(config));
+        found.push(
+            Finding::warning(
+                limit.key("time"),
+                format!(
+                    "max_data_loss allows {}, but when the controllers' leader is lost with the primary, the next one \
+                     may know only within {} when {name} was last written: nobody is promoted then without a person",
+                    Human(time),
+                    Human(surely)
+                ),
+                format!("write `time: {}` or more, a shorter `lease_ttl`, or `mode: sync`", Human(surely)),
+            )
+            .related(at.key("lease_ttl"))
+            .related(Place::of(&["failover_strategy", "profile"])),
+        );
     }
+}
+
+/// The longest that followers of a lost leader wait before one of them asks for votes.
+fn election(config: &Config) -> Duration {
+    config.strategy.profile.timings().election_timeout_max.saturating_mul(2)
 }
 
 fn roles(database: &Database, at: &Place, found: &mut Vec<Finding>) {
@@ -294,9 +325,21 @@ mod tests {
              surely over, after 4244ms: nobody could ever be promoted without a person",
         );
         let mut config = with_database();
+        let surely = Profile::Balanced.lease().expiry() + election(&config);
         let database = config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap();
-        database.max_data_loss.time = Duration::from_millis(4_244);
+        database.max_data_loss.time = surely;
         assert_eq!(super::super::check(&config), []);
+    }
+
+    #[test]
+    fn a_loss_shorter_than_a_lease_and_an_election() {
+        expect(
+            of(|database| database.max_data_loss.time = Duration::from_millis(4_244)),
+            Warning,
+            "max_data_loss.time",
+            "max_data_loss allows 4244ms, but when the controllers' leader is lost with the primary, the next one may \
+             know only within 7244ms when app was last written: nobody is promoted then without a person",
+        );
     }
 
     #[test]

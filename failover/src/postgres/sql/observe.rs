@@ -44,18 +44,6 @@ pub struct WalReceiver {
     pub flushed: Option<Lsn>,
     /// The end of the primary's log as it last told.
     pub latest_end: Option<Lsn>,
-    /// The last that it told.
-    pub last_message: Option<Message>,
-}
-
-/// When a primary told its replica something.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Message {
-    /// By the primary's clock, in microseconds since 1970.
-    pub sent_us: i64,
-    /// By ours; so is its age.
-    pub received_us: i64,
-    pub age_us: i64,
 }
 
 /// A replica as its primary sees it.
@@ -109,13 +97,6 @@ pub(super) const REPLICA_TIMELINE: &str = "greatest((select received_tli from pg
 pub(in crate::postgres) const PRIMARY_TIMELINE: &str =
     "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int";
 
-/// A receiver that was told nothing yet shows its own beginning as both times, and the end of the log as one before it
-/// was told (`WalReceiverMain` in walreceiver.c).
-const LAST_MESSAGE: &str = "case when last_msg_send_time <> last_msg_receipt_time then json_build_object(
-       'sent_us', (extract(epoch from last_msg_send_time) * 1000000)::bigint,
-       'received_us', (extract(epoch from last_msg_receipt_time) * 1000000)::bigint,
-       'age_us', (extract(epoch from clock_timestamp() - last_msg_receipt_time) * 1000000)::bigint) end";
-
 impl Sql {
     pub async fn observe(&self) -> Result<Observed, PostgresError> {
         // A replica may become a primary between two evaluations, never the reverse: so what only a
@@ -133,7 +114,7 @@ impl Sql {
   'uptime_ms', round(extract(epoch from clock_timestamp() - pg_postmaster_start_time()) * 1000)::bigint,
   'wal_receiver', (select json_build_object('status', status, 'sender_host', sender_host,
      'sender_port', sender_port, 'slot', nullif(slot_name, ''), 'received_timeline', received_tli,
-     'flushed', flushed_lsn, 'latest_end', latest_end_lsn, 'last_message', {LAST_MESSAGE}) from pg_stat_wal_receiver),
+     'flushed', flushed_lsn, 'latest_end', latest_end_lsn) from pg_stat_wal_receiver),
   'standbys', (select coalesce(json_agg(json_build_object('application_name', application_name,
      'client_addr', host(client_addr), 'state', state, 'sync_state', sync_state, 'sent', sent_lsn,
      'written', write_lsn, 'flushed', flush_lsn, 'replayed', replay_lsn) order by application_name), '[]')

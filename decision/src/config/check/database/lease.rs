@@ -96,7 +96,7 @@ fn elections(config: &Config, database: &Database, at: &Place, found: &mut Vec<F
     }
     let timings = config.strategy.profile.timings();
     let quickest = timings.election_timeout_max.saturating_add(timings.election_timeout_min);
-    let slowest = timings.election_timeout_max.saturating_mul(2);
+    let slowest = super::election(config);
     let lease = database.lease;
     // The last renewal may be that old already when the leader is lost.
     let spent = lease.fence_budget.saturating_add(lease.renew_every);
