@@ -6,3 +6,5 @@ pub mod linearizable;
 pub mod live;
 pub mod net;
 pub mod sim;
+#[cfg(regent_whole)]
+pub mod whole;

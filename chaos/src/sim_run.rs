@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chaos::sim::{Bug, Layout, Options, Planned, Report, Shown, run, shrink};
+use chaos::sim::{Bug, Layout, Options, Planned, Report, Run, Shown, run, shrink};
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::work::{Seeds, share};
@@ -15,9 +16,12 @@ pub struct Flags {
     /// From the first to the one before the last, as 1..1000
     #[arg(long, value_name = "A..B", default_value = "1..101")]
     seeds: Seeds,
-    /// Simulated minutes of each
-    #[arg(long, default_value_t = 10)]
-    minutes: u64,
+    /// How much of Regent is real; `whole` is there when built by `cargo xtask whole`
+    #[arg(long, value_enum, default_value = "fast")]
+    depth: Depth,
+    /// Simulated minutes of each; 10, or 1 in the whole depth
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Begin no more seeds after so many seconds
     #[arg(long, value_name = "SECONDS")]
     within: Option<u64>,
@@ -32,6 +36,33 @@ pub struct Flags {
     /// Put this bug in: it should be found
     #[arg(long)]
     planted: Option<Bug>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Depth {
+    /// The rules; consensus and agents are modelled
+    Fast,
+    /// Controllers as they are, in a virtual network; agents are played
+    Whole,
+}
+
+impl Depth {
+    fn run(self) -> anyhow::Result<Run> {
+        match self {
+            Depth::Fast => Ok(run),
+            #[cfg(regent_whole)]
+            Depth::Whole => Ok(chaos::whole::run),
+            #[cfg(not(regent_whole))]
+            Depth::Whole => anyhow::bail!("this program was built without it; run `cargo xtask whole`"),
+        }
+    }
+
+    fn minutes(self) -> u64 {
+        match self {
+            Depth::Fast => 10,
+            Depth::Whole => 1,
+        }
+    }
 }
 
 /// A seed's line.
@@ -52,9 +83,10 @@ struct Line<'a> {
 }
 
 pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let lasts = Duration::from_secs(flags.minutes * 60);
+    let run = flags.depth.run()?;
+    let lasts = Duration::from_secs(flags.minutes.unwrap_or(flags.depth.minutes()) * 60);
     if let Some(seed) = flags.replay {
-        return Ok(replay(seed, lasts, flags.planted));
+        return Ok(replay(run, seed, lasts, flags.planted));
     }
     let Seeds(Range { start, end }) = flags.seeds.clone();
     let (next, done, lost) = (AtomicU64::new(start), AtomicU64::new(0), AtomicU64::new(0));
@@ -70,7 +102,7 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
         done.fetch_add(1, Ordering::Relaxed);
         lost.fetch_add(u64::from(!tell(flags, seed, &report)), Ordering::Relaxed);
         if flags.output.is_none() && !report.violations.is_empty() {
-            tell_shrunk(seed, &options, faults, &report);
+            tell_shrunk(run, seed, &options, faults, &report);
         }
     });
     let (done, lost) = (done.into_inner(), lost.into_inner());
@@ -118,10 +150,10 @@ fn tell(flags: &Flags, seed: u64, report: &Report) -> bool {
     line.violations.is_empty()
 }
 
-fn tell_shrunk(seed: u64, options: &Options, faults: Vec<Planned>, report: &Report) {
+fn tell_shrunk(run: Run, seed: u64, options: &Options, faults: Vec<Planned>, report: &Report) {
     let Some(broken) = report.violations.first() else { return };
     let before = faults.len();
-    let left = shrink(seed, options, faults, broken.invariant);
+    let left = shrink(run, seed, options, faults, broken.invariant);
     println!("seed {seed}: {} of {before} faults are enough for {}:", left.len(), broken.invariant);
     for Planned { from, until, fault } in &left {
         let shown = Shown(fault, Layout { regions: 3 });
@@ -129,7 +161,7 @@ fn tell_shrunk(seed: u64, options: &Options, faults: Vec<Planned>, report: &Repo
     }
 }
 
-fn replay(seed: u64, lasts: Duration, planted: Option<Bug>) -> ExitCode {
+fn replay(run: Run, seed: u64, lasts: Duration, planted: Option<Bug>) -> ExitCode {
     let options = Options { is_read: true, planted, ..Options::lasting(lasts) };
     let (report, _, lines) = run(seed, &options);
     for line in lines {

@@ -1,10 +1,11 @@
 //! Renewals of leases. They do not pass through the log: they live in the leader's memory, and are
 //! answered only once it has proved that it led when it took them in. S1: see `docs/FENCING.md`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use decision::database::lease::refusal;
 use decision::name::AgentId;
+use tokio::time::Instant;
 use wire::lease::{Renewal, Renewed};
 
 use crate::controller::{Attempt, Controller};

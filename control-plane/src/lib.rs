@@ -21,4 +21,4 @@ mod testing;
 mod vacancies;
 pub mod view;
 
-pub use run::{Settings, StartError, run};
+pub use run::{Settings, StartError, run, run_on};

@@ -30,7 +30,7 @@ use crate::grpc::members::Members;
 use crate::grpc::operator::Operator;
 use crate::http;
 use crate::leader;
-use crate::raft::{self, Dial, Member, MembersError};
+use crate::raft::{self, Dial, Member, MembersError, Node};
 use crate::seat;
 use crate::vacancies;
 
@@ -75,13 +75,29 @@ pub async fn run(
     public: &Handle,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
+    run_on(settings, host, credentials, public, shutdown, raft::start).await
+}
+
+/// The same with a member that is started otherwise, such as on a simulated disk.
+///
+/// # Errors
+/// It did not start; see [`StartError`].
+pub async fn run_on(
+    settings: Settings,
+    host: Host,
+    credentials: Credentials,
+    public: &Handle,
+    shutdown: CancellationToken,
+    start: impl AsyncFnOnce(raft::Settings, Dial) -> Result<Node, raft::StartError>,
+) -> Result<(), StartError> {
+    raft::draw_from(host.random.clone());
     // A drill may close the gate; whether it is to go on is asked past it.
     let (outside, host) = (host.clone(), host.behind_gate());
     // What is taken is found out before anything starts.
     let grpc = listen(host.clone(), settings.grpc_listen).await?;
     let page = public.spawn(listen(host.clone(), settings.http_listen)).await.map_err(StartError::Page)??;
 
-    let node = raft::start(settings.raft, dial(&host, &credentials)).await?;
+    let node = start(settings.raft, dial(&host, &credentials)).await?;
     let controller = Controller::new(node.clone(), host.clone(), credentials.clone(), settings.region);
     // Sessions end first, so that agents go elsewhere; then this member hands over; then it falls silent.
     let serving = CancellationToken::new();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use decision::time::Time;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    KeyUsagePurpose, PKCS_ED25519, SanType, SerialNumber,
 };
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -65,7 +65,25 @@ impl Authority {
         trust_domain: TrustDomain,
         validity: Duration,
     ) -> Result<Authority, AuthorityError> {
-        let key = KeyPair::generate()?;
+        Authority::of_key(KeyPair::generate()?, host, trust_domain, validity)
+    }
+
+    /// The same with keys whose signatures are all of one length, so that a simulation of it repeats to the byte.
+    /// Browsers do not take them.
+    pub fn create_even(
+        host: &Host,
+        trust_domain: TrustDomain,
+        validity: Duration,
+    ) -> Result<Authority, AuthorityError> {
+        Authority::of_key(KeyPair::generate_for(&PKCS_ED25519)?, host, trust_domain, validity)
+    }
+
+    fn of_key(
+        key: KeyPair,
+        host: &Host,
+        trust_domain: TrustDomain,
+        validity: Duration,
+    ) -> Result<Authority, AuthorityError> {
         // Roots that replace each other need different names, or verifiers try the wrong one's key.
         let name = format!("Regent development CA of {trust_domain}, {:08x}", host.random.next_u64() as u32);
         let mut params = params(host, validity, &name);
@@ -107,7 +125,7 @@ impl Authority {
         &self.certificate_pem
     }
 
-    /// A fresh key and a certificate for it. Operators get one that cannot serve.
+    /// A fresh key, of the root's own kind, and a certificate for it. Operators get one that cannot serve.
     pub fn issue(
         &self,
         host: &Host,
@@ -133,7 +151,7 @@ impl Authority {
             }
             Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
         };
-        let key = KeyPair::generate()?;
+        let key = KeyPair::generate_for(self.issuer.key().algorithm())?;
         let certificate_pem = params.signed_by(&key, &self.issuer)?.pem();
         Ok(CertPair { certificate_pem, key_pem: key.serialize_pem() })
     }

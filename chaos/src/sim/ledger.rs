@@ -55,7 +55,7 @@ impl Ledger {
         let place = index.checked_sub(self.first)? as usize;
         if let Some(applied) = self.kept.get(place) {
             let is_same = match (&applied.command, &entry.command) {
-                (Some(applied), Some(given)) => Rc::ptr_eq(applied, given),
+                (Some(applied), Some(given)) => Rc::ptr_eq(applied, given) || applied == given,
                 (applied, given) => applied.is_none() && given.is_none(),
             };
             if applied.term != entry.term || !is_same {
@@ -133,6 +133,13 @@ impl Ledger {
     pub fn newest(&self) -> (u64, &Rc<State>) {
         let last = self.kept.len() as u64 - 1;
         (self.first + last, &self.kept[last as usize].state)
+    }
+
+    /// What this entry led to, if it is kept.
+    #[cfg(regent_whole)]
+    pub fn at(&self, index: u64) -> Option<&Rc<State>> {
+        let place = index.checked_sub(self.first)? as usize;
+        self.kept.get(place).map(|applied| &applied.state)
     }
 
     pub fn finds(&mut self, at: Moment, invariant: &'static str, detail: String) {

@@ -1,14 +1,14 @@
 //! Fewer faults that break the same invariant: for a person to understand.
 
 use super::fault::Planned;
-use super::world::{Options, run};
+use super::world::{Options, Run};
 
 /// Runs that are spent on it at most.
 const MOST_RUNS: usize = 400;
 
 /// Leaves out halves, quarters, … of the faults as long as `invariant` stays broken (Zeller and Hildebrandt 2002,
 /// "Simplifying and isolating failure-inducing input").
-pub fn shrink(seed: u64, options: &Options, faults: Vec<Planned>, invariant: &str) -> Vec<Planned> {
+pub fn shrink(run: Run, seed: u64, options: &Options, faults: Vec<Planned>, invariant: &str) -> Vec<Planned> {
     let breaks = |faults: &[Planned]| {
         let options = Options { faults: Some(faults.to_vec()), is_read: false, ..options.clone() };
         run(seed, &options).0.violations.iter().any(|broken| broken.invariant == invariant)

@@ -123,6 +123,9 @@ impl Options {
     }
 }
 
+/// A seed's run, in the one depth or the other: what came of it, what broke, and what there is to read.
+pub type Run = fn(u64, &Options) -> (Report, Vec<Planned>, Vec<String>);
+
 pub fn run(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
     let _bug = PutIn::new(options.planted);
     let mut world = World::new(seed, options);

@@ -146,7 +146,7 @@ fn tagged(which: u8, octets: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use rand::rngs::StdRng;
-    use rand::{Rng, SeedableRng};
+    use rand::{RngExt, SeedableRng};
 
     /// Each sample must be read, or damage to it would try nothing.
     #[test]

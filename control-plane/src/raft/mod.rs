@@ -16,6 +16,7 @@ mod log_store;
 mod members;
 mod memory_disk;
 mod node;
+mod runtime;
 mod server;
 mod settings;
 mod snapshot;
@@ -31,13 +32,14 @@ pub use disk::{Disk, Fsync, Op, SledDisk, Table, Visit, fdatasync};
 pub use error::{MembersError, ProposeError, ReadError, StartError};
 pub use log_store::Store;
 pub use memory_disk::MemoryDisk;
-pub use node::{Committed, Node, open_disk, start, start_on};
+pub use node::{Committed, Logged, Node, open_disk, start, start_on};
+pub use runtime::{Runtime, draw_from};
 pub use server::{Service, uncertified};
 pub use settings::Settings;
 pub use state_machine::{StateMachine, View};
 pub use status::{MemberStatus, Status, StatusWatch};
-pub use types::{LogId, Member, Proposal, Raft, Runtime, TypeConfig};
-pub use writer::Commit;
+pub use types::{LogId, Member, Proposal, Raft, TypeConfig};
+pub use writer::{Commit, SyncTakes};
 
 #[cfg(test)]
 mod tests;

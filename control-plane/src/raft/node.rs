@@ -12,7 +12,8 @@ use openraft::error::{
 use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::ClientWriteResponse;
-use openraft::{Instant, ReadPolicy};
+use openraft::storage::RaftLogReader;
+use openraft::{EntryPayload, Instant, ReadPolicy};
 use tokio::sync::Semaphore;
 use wire::proto::regent::raft::v1::raft_server::RaftServer;
 
@@ -25,7 +26,7 @@ use super::server::Service;
 use super::settings::Settings;
 use super::state_machine::{StateMachine, View};
 use super::status::{Status, StatusWatch};
-use super::types::{Proposal, Raft, TypeConfig};
+use super::types::{Entry, LogId, Proposal, Raft, TypeConfig};
 use super::writer::Commit;
 
 /// The largest command, as JSON.
@@ -45,6 +46,7 @@ pub struct Node {
     pub(super) raft: Raft,
     pub(super) settings: Arc<Settings>,
     pub(super) peers: Peers,
+    store: Store,
     view: View,
     permits: Arc<Semaphore>,
 }
@@ -54,6 +56,13 @@ pub struct Node {
 pub struct Committed {
     pub index: u64,
     pub outcome: Outcome,
+}
+
+/// An entry of the log; without a command, where Raft itself made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    pub id: LogId,
+    pub command: Option<Stamped>,
 }
 
 /// Opens the data folder and starts the member on it. It serves once [`Node::service`] is served, and
@@ -108,11 +117,11 @@ pub async fn start_on(
         silence: settings.silence_patience(),
     };
     let peers = Peers::new(settings.cluster_id.clone(), dial, patience);
-    let raft = Raft::new(settings.member_id, config, peers.clone(), store, machine)
+    let raft = Raft::new(settings.member_id, config, peers.clone(), store.clone(), machine)
         .await
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
     let permits = Arc::new(Semaphore::new(PROPOSALS_MAX));
-    Ok(Node { raft, settings: Arc::new(settings), peers, view, permits })
+    Ok(Node { raft, settings: Arc::new(settings), peers, store, view, permits })
 }
 
 impl Node {
@@ -130,6 +139,22 @@ impl Node {
     /// The state on this member, which may be behind the cluster's: a stale read.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What this member's log holds from an index to the one before another; less, where it was dropped. For whoever
+    /// judges it: of an entry that was applied nothing changes any more.
+    ///
+    /// # Errors
+    /// The disk.
+    pub async fn log(&self, from: u64, until: u64) -> std::io::Result<Vec<Logged>> {
+        let entries = self.store.clone().try_get_log_entries(from..until).await?;
+        let logged = |entry: Entry| match entry.payload {
+            EntryPayload::Normal(proposal) => {
+                Logged { id: entry.log_id, command: Some(proposal.into_stamped()) }
+            }
+            EntryPayload::Blank | EntryPayload::Membership(_) => Logged { id: entry.log_id, command: None },
+        };
+        Ok(entries.into_iter().map(logged).collect())
     }
 
     /// Leader, term, log and members as this member knows them.

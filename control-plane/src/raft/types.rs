@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use decision::command::{Outcome, Stamped};
 
-/// Where openraft spawns, sleeps and draws random numbers. A simulator replaces this one line.
-pub type Runtime = openraft::TokioRuntime;
+use super::runtime::Runtime;
 
 openraft::declare_raft_types!(
     /// What Regent's log holds and who its members are.

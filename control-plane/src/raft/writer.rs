@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -19,13 +20,18 @@ const QUEUE: usize = 1024;
 const BATCH_OPS: usize = 512;
 pub(super) const COMMITTED: &[u8] = b"committed";
 
+/// How long the next sync takes, where time is simulated.
+pub type SyncTakes = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// How the writer runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Commit {
     /// On a thread of its own, many appends a sync.
     Grouped,
     /// At once, on the caller's task: the same order every time, for simulation.
     Inline,
+    /// As `Grouped`, but on a task: between a write and its sync time passes, in which power may be lost.
+    Slow(SyncTakes),
 }
 
 /// Something to be made durable.
@@ -80,10 +86,15 @@ impl Jobs {
         let written = *progress.committed.lock().expect("no panic under this lock");
         let later = VecDeque::from(later);
         let mut writer = Writer { disk, progress, committed_written: written, later, failed: None };
-        if commit == Commit::Inline {
-            return Ok(Jobs::Inline(Arc::new(Mutex::new(writer))));
-        }
         let (queue, mut jobs) = mpsc::channel(QUEUE);
+        match commit {
+            Commit::Inline => return Ok(Jobs::Inline(Arc::new(Mutex::new(writer)))),
+            Commit::Slow(takes) => {
+                tokio::spawn(writer.keep(jobs, takes));
+                return Ok(Jobs::Grouped(queue));
+            }
+            Commit::Grouped => {}
+        }
         std::thread::Builder::new().name("raft-log".into()).spawn(move || {
             loop {
                 match jobs.try_recv() {
@@ -151,13 +162,33 @@ impl Writer {
         self.failed.is_none() && !self.later.is_empty()
     }
 
-    fn run(&mut self, mut batch: Vec<Job>) {
-        if self.failed.is_none()
-            && let Err(error) = self.write(&mut batch)
-        {
-            tracing::error!(%error, "the disk failed; nothing more will be acknowledged");
-            self.failed = Some((error.kind(), error.to_string()));
+    async fn keep(mut self, mut jobs: mpsc::Receiver<Job>, takes: SyncTakes) {
+        loop {
+            let mut batch = match jobs.try_recv() {
+                Ok(first) => gather(first, &mut jobs),
+                Err(TryRecvError::Empty) if self.has_more() => Vec::new(),
+                Err(TryRecvError::Empty) => match jobs.recv().await {
+                    Some(first) => gather(first, &mut jobs),
+                    None => return,
+                },
+                Err(TryRecvError::Disconnected) => return,
+            };
+            let log_end = self.write(&mut batch);
+            if log_end.is_some() {
+                tokio::time::sleep(takes()).await;
+            }
+            self.sync(log_end);
+            self.tell(batch);
         }
+    }
+
+    fn run(&mut self, mut batch: Vec<Job>) {
+        let log_end = self.write(&mut batch);
+        self.sync(log_end);
+        self.tell(batch);
+    }
+
+    fn tell(&self, batch: Vec<Job>) {
         for job in batch {
             job.done.tell(match &self.failed {
                 None => Ok(()),
@@ -166,7 +197,31 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &mut [Job]) -> io::Result<()> {
+    /// Gives where the log ends once this is synced; none when nothing was written.
+    fn write(&mut self, batch: &mut [Job]) -> Option<u64> {
+        if self.failed.is_some() {
+            return None;
+        }
+        self.put(batch).unwrap_or_else(|error| {
+            self.fails(&error);
+            None
+        })
+    }
+
+    fn sync(&mut self, log_end: Option<u64>) {
+        let Some(log_end) = log_end else { return };
+        match self.disk.sync() {
+            Ok(()) => self.progress.log_end.store(log_end, Ordering::Release),
+            Err(error) => self.fails(&error),
+        }
+    }
+
+    fn fails(&mut self, error: &io::Error) {
+        tracing::error!(%error, "the disk failed; nothing more will be acknowledged");
+        self.failed = Some((error.kind(), error.to_string()));
+    }
+
+    fn put(&mut self, batch: &mut [Job]) -> io::Result<Option<u64>> {
         let mut log_end = self.progress.log_end.load(Ordering::Acquire);
         let mut pending = Vec::new();
         for job in batch {
@@ -186,11 +241,9 @@ impl Writer {
             self.committed_written = committed;
         }
         if pending.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         self.disk.write(pending)?;
-        self.disk.sync()?;
-        self.progress.log_end.store(log_end, Ordering::Release);
-        Ok(())
+        Ok(Some(log_end))
     }
 }

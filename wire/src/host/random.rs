@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rand::RngCore;
+use rand::Rng;
 
 /// A source of random numbers.
 pub trait Random: Send + Sync {

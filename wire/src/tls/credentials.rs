@@ -20,7 +20,8 @@ use crate::identity::{SpiffeId, TrustDomain};
 pub struct Credentials(Arc<Shared>);
 
 struct Shared {
-    files: Files,
+    /// None: from memory, where nothing changes.
+    files: Option<Files>,
     clock: Arc<dyn Clock>,
     current: watch::Sender<Arc<Material>>,
     /// What the files held when they were last looked at, so that one fault is told once.
@@ -32,18 +33,24 @@ impl Credentials {
     /// refuse it, but what needs no peer must run.
     pub fn load(files: Files, clock: Arc<dyn Clock>) -> Result<Credentials, CredentialsError> {
         let pem = files.read()?;
-        Credentials::start(pem, files, clock)
+        Credentials::start(pem, &files, Some(files.clone()), clock)
     }
 
     /// From memory; there is nothing to reload then.
     pub fn from_pem(pem: Pem, clock: Arc<dyn Clock>) -> Result<Credentials, CredentialsError> {
         let names = ["the certificate", "the key", "the CA"];
         let [certificate, key, ca] = names.map(Into::into);
-        Credentials::start(pem, Files { certificate, key, ca }, clock)
+        Credentials::start(pem, &Files { certificate, key, ca }, None, clock)
     }
 
-    fn start(pem: Pem, files: Files, clock: Arc<dyn Clock>) -> Result<Credentials, CredentialsError> {
-        let material = Material::check(&pem, &files, Arc::clone(&clock))?;
+    /// `called`: what errors call them.
+    fn start(
+        pem: Pem,
+        called: &Files,
+        files: Option<Files>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Credentials, CredentialsError> {
+        let material = Material::check(&pem, called, Arc::clone(&clock))?;
         warn_unless_valid(&material, clock.now());
         let current = watch::Sender::new(Arc::new(material));
         Ok(Credentials(Arc::new(Shared { files, clock, current, seen: Mutex::new(Ok(pem)) })))
@@ -80,6 +87,7 @@ impl Credentials {
     /// When the files changed and cannot be used; those in use stay in use.
     pub fn reload(&self) -> Result<bool, CredentialsError> {
         let Shared { files, clock, current, seen } = &*self.0;
+        let Some(files) = files else { return Ok(false) };
         let read = files.read();
         let now_seen = read.as_ref().map(Pem::clone).map_err(ToString::to_string);
         // Held to the end, so that of two reloads at once the later one wins.
@@ -106,6 +114,9 @@ impl Credentials {
     /// Reloads whenever the files' contents changed, looking every `interval`, until dropped.
     /// Contents, not modification times: those miss a second write within their resolution.
     pub async fn watch(&self, interval: Duration) {
+        if self.0.files.is_none() {
+            return std::future::pending().await;
+        }
         let mut tick = tokio::time::interval(interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

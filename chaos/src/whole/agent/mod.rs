@@ -1,0 +1,94 @@
+//! An agent, played: it holds a session with a real controller, tells what it sees, answers the steps that it is given,
+//! and keeps a database of a few numbers under real leases.
+
+pub mod copy;
+mod database;
+mod lease;
+mod probes;
+mod session;
+mod tell;
+
+use std::time::Duration;
+
+use decision::goal::Goal;
+use decision::name::AgentId;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+use wire::connect::{ChannelOptions, channel};
+use wire::host::Host;
+use wire::proto::regent::v1::agents_client::AgentsClient;
+use wire::tls::{Credentials, Expect};
+
+use super::ground::Ground;
+use super::machine::{address, host};
+use crate::sim::ground::Machine;
+use crate::sim::setup::REGIONS;
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// What of an agent outlives its process.
+#[derive(Clone)]
+pub struct Agent {
+    pub ground: Ground,
+    pub machine: Machine,
+    pub credentials: Credentials,
+    /// The newest goal, as on disk.
+    pub goal: watch::Sender<Goal>,
+}
+
+/// One life of it.
+#[derive(Clone)]
+struct Life {
+    ground: Ground,
+    machine: Machine,
+    id: AgentId,
+    host: Host,
+    credentials: Credentials,
+    /// Those of the own region first.
+    controllers: Vec<String>,
+    goal: watch::Sender<Goal>,
+}
+
+impl Agent {
+    pub fn new(ground: &Ground, machine: Machine, credentials: Credentials) -> Agent {
+        let goal = watch::Sender::new(Goal::default());
+        Agent { ground: ground.clone(), machine, credentials, goal }
+    }
+
+    pub async fn runs(self) {
+        let layout = self.ground.truth().layout;
+        let region = layout.region(self.machine);
+        let others = (0..layout.regions).map(|next| (region + next) % layout.regions);
+        let life = Life {
+            host: host(&self.ground, self.machine),
+            id: AgentId::new(REGIONS[region], 1),
+            controllers: others.map(|n| address(layout, layout.controller(n))).collect(),
+            ground: self.ground,
+            machine: self.machine,
+            credentials: self.credentials,
+            goal: self.goal,
+        };
+        tokio::join!(session::holds(life.clone()), database::keeps(life));
+    }
+}
+
+impl Life {
+    fn region(&self) -> usize {
+        self.ground.truth().layout.region(self.machine)
+    }
+
+    fn channel(&self, address: &str, patience: Duration) -> Channel {
+        let options = ChannelOptions {
+            connect_timeout: patience,
+            keepalive_interval: patience,
+            keepalive_timeout: patience,
+        };
+        channel(&self.host, &self.credentials, address, Expect::AnyController, options)
+    }
+
+    /// Of each controller, for calls beside the session.
+    fn clients(&self) -> Vec<AgentsClient<Channel>> {
+        let client = |address: &String| AgentsClient::new(self.channel(address, CONNECT_WITHIN));
+        self.controllers.iter().map(client).collect()
+    }
+}

@@ -1,0 +1,135 @@
+//! What every member applied, looked at between two steps: each entry is asked for the invariants of the state once, by
+//! the ledger that the fast depth has, and whatever another member applied at the same place has to be the same.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use control_plane::raft::Node;
+use futures::FutureExt;
+
+use super::controller::member;
+use super::ground::Ground;
+use crate::sim::ground::Machine;
+use crate::sim::ledger::Ledger;
+use crate::sim::queue::Moment;
+use crate::sim::raft::Logged;
+
+const ELECTED: u64 = 5;
+const APPLIED: u64 = 6;
+/// Of so many looks at a member that has gone on, one compares all of its state.
+const COMPARED_EVERY: u64 = 16;
+
+pub struct Judge {
+    ground: Ground,
+    pub ledger: Ledger,
+    /// Up to where each member that runs was judged.
+    judged: BTreeMap<Machine, u64>,
+    led: BTreeMap<Machine, u64>,
+    looks: u64,
+}
+
+impl Judge {
+    pub fn new(ground: Ground) -> Judge {
+        Judge { ground, ledger: Ledger::default(), judged: BTreeMap::new(), led: BTreeMap::new(), looks: 0 }
+    }
+
+    /// Its process is gone; the next begins from its disk, and is judged from the beginning.
+    pub fn forgets(&mut self, machine: Machine) {
+        self.judged.remove(&machine);
+        self.led.remove(&machine);
+    }
+
+    pub fn looks(&mut self) {
+        let (now, nodes) = {
+            let truth = self.ground.truth();
+            (truth.step, truth.nodes.clone())
+        };
+        for (machine, node) in nodes {
+            self.looks_at_leader(now, machine, &node);
+            self.looks_at_applied(now, machine, &node);
+        }
+    }
+
+    fn looks_at_leader(&mut self, now: Moment, machine: Machine, node: &Node) {
+        let status = node.status();
+        if !node.is_leader() || self.led.insert(machine, status.term) == Some(status.term) {
+            return;
+        }
+        self.ground.happens(ELECTED, machine, status.term);
+        self.ground.line(|| format!("member {} leads in term {}", member(machine), status.term));
+        self.ledger.leads(now, status.term, machine as u8);
+    }
+
+    fn looks_at_applied(&mut self, now: Moment, machine: Machine, node: &Node) {
+        let applied = node.view().applied().borrow().map_or(0, |id| id.index);
+        let judged = self.judged.entry(machine).or_default();
+        if applied == *judged {
+            return;
+        }
+        let from = std::mem::replace(judged, applied) + 1;
+        self.ground.happens(APPLIED, machine, applied);
+        self.looks += 1;
+        let logged = match node.log(from, applied + 1).now_or_never() {
+            Some(Ok(logged)) => logged,
+            other => {
+                let detail = format!("the log of member {} cannot be read: {other:?}", member(machine));
+                return self.ground.finds("harness", detail);
+            }
+        };
+        for entry in logged {
+            let (term, leader, index) = (entry.id.leader_id.term, entry.id.leader_id.node_id, entry.id.index);
+            self.ledger.leads(now, term, (leader - 1) as u8);
+            let entry = Logged { term, command: entry.command.map(Rc::new) };
+            self.applies(now, index, &entry);
+        }
+        self.compares(now, machine, node);
+    }
+
+    fn applies(&mut self, now: Moment, index: u64, entry: &Logged<decision::command::Stamped>) {
+        let (newest, before) = self.ledger.newest();
+        if index > newest + 1 {
+            let detail = format!("entries after {newest} were dropped before anybody looked at them");
+            return self.ground.finds("harness", detail);
+        }
+        let is_new = index == newest + 1;
+        let last = before.journal.last_seq();
+        if self.ledger.applies(now, index, entry).is_none() || !is_new {
+            return;
+        }
+        let (_, after) = self.ledger.newest();
+        for told in after.journal.after(last) {
+            self.ground.line(|| format!("{index}: {}: {:?}", told.by, told.event));
+        }
+    }
+
+    /// The same log makes the same state.
+    fn compares(&mut self, now: Moment, machine: Machine, node: &Node) {
+        let state = node.view().state();
+        let Some(expected) = self.ledger.at(state.index) else { return };
+        let is_same = expected.journal.head() == state.journal.head()
+            && expected.now == state.now
+            && (!self.looks.is_multiple_of(COMPARED_EVERY) || **expected == *state);
+        if !is_same {
+            let detail = format!("member {} came to another state at index {}", member(machine), state.index);
+            self.ledger.finds(now, "S7", detail);
+        }
+    }
+
+    /// All that run have come as far as any, and to the same.
+    pub fn demands_agreement(&mut self, now: Moment) {
+        let nodes = self.ground.truth().nodes.clone();
+        let (newest, expected) = self.ledger.newest();
+        let mut behind = Vec::new();
+        for (machine, node) in &nodes {
+            let applied = node.view().applied().borrow().map_or(0, |id| id.index);
+            if applied + 20 < newest {
+                behind.push(format!("member {} has applied {applied} of {newest}", member(*machine)));
+            } else if applied == newest && *node.view().state() != **expected {
+                behind.push(format!("member {} has another state at {newest}", member(*machine)));
+            }
+        }
+        for detail in behind {
+            self.ledger.finds(now, "L3", detail);
+        }
+    }
+}
