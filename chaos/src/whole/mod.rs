@@ -15,6 +15,7 @@ mod judge;
 mod machine;
 mod network;
 mod operators;
+mod std_clock;
 #[cfg(test)]
 mod tests;
 mod ways;

@@ -18,6 +18,7 @@ use super::ground::Ground;
 use super::judge::Judge;
 use super::machine::{host, name};
 use super::operators::Operators;
+use super::std_clock;
 use crate::linearizable::{Verdict, check_register};
 use crate::sim::chance::Chance;
 use crate::sim::clock::Clock;
@@ -44,7 +45,18 @@ const VALID_FOR: Duration = Duration::from_secs(365 * 86_400);
 const ATTEMPTS: u64 = 2_000_000;
 
 /// As the fast depth has it: what came of a seed, what broke in it, and what mattered, for a person.
+///
+/// On a thread of its own: what libraries keep for a thread, such as the date of the last answer, begins anew.
+///
+/// # Panics
+/// When the judges themselves do.
 pub fn run(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
+    let ran = std::thread::scope(|scope| scope.spawn(|| runs(seed, options)).join());
+    ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn runs(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
+    std_clock::set(Some(Duration::ZERO));
     let chance = Chance::new(seed);
     let layout = Layout { regions: REGIONS.len() };
     let until = options.lasts.saturating_sub(RECOVERS_WITHIN);
@@ -98,6 +110,7 @@ impl World {
         while sim.elapsed() < lasts {
             let now = Moment(0) + sim.elapsed();
             self.ground.truth().step = now;
+            std_clock::set(Some(sim.elapsed()));
             faults.strike(&mut sim, judge);
             sim.step().map_err(|error| error.to_string())?;
             judge.looks();
