@@ -16,6 +16,7 @@ const USAGE: &str = "usage:
   cargo xtask check              formatting, lints, the purity of decision/, dependencies
   cargo xtask bench [PART…]      speed beside etcd, nginx and Knot (see `cargo xtask bench --help`)
   cargo xtask mutants [OPTIONS]  whether the simulation finds bugs that are put in (see `chaos mutants --help`)
+  cargo xtask whole [OPTIONS]    real controllers in a simulated network (see `chaos sim --help`)
 groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), postgres (PostgreSQL, Chromium), cluster (Regent's own processes
   on loopback), netns (root: regions as network namespaces of this machine), sim (nothing)";
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         "test" => groups::test(rest),
         "check" => check::check(),
         "mutants" => sim::mutants(rest),
+        "whole" => sim::whole(rest),
         "bench" if rest.iter().any(|arg| arg == "--help" || arg == "-h") => {
             println!("{}", bench::USAGE);
             Ok(ExitCode::SUCCESS)

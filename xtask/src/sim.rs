@@ -1,4 +1,5 @@
-//! The simulation's part of the tests: a number of seeds, some of them twice; and every bug that can be put in.
+//! The simulation's part of the tests, in both depths: a number of seeds, some of them twice; and every bug that can be
+//! put in.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -9,34 +10,69 @@ use crate::{cargo, output, run, target_dir};
 
 const SEEDS: &str = "1..601";
 const SAME_SEEDS: &str = "1..17";
+const WHOLE_SEEDS: &str = "1..41";
+const WHOLE_SAME_SEEDS: &str = "1..5";
 const PROFILE: &str = "sim";
 
-pub fn test() -> anyhow::Result<()> {
-    let program = build(false)?;
-    let once = || output(with(&program, &["sim", "--seeds", SAME_SEEDS, "--jobs", "1", "-o", "json"]));
-    if once()? != once()? {
-        bail!("the same seeds of the simulation came to something else the second time");
+/// What a program is built for.
+#[derive(Clone, Copy)]
+enum For {
+    Rules,
+    /// With bugs to be put in.
+    Mutants,
+    /// With real controllers, on a tokio whose chance is seeded.
+    Whole,
+}
+
+impl For {
+    /// What the compiler is told, and the folder: apart, or all would be built anew each time.
+    fn apart(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            For::Rules => None,
+            For::Mutants => Some(("--cfg regent_planted", "planted")),
+            For::Whole => Some(("--cfg regent_whole --cfg tokio_unstable", "whole")),
+        }
     }
-    run(with(&program, &["sim", "--seeds", SEEDS]))
+}
+
+pub fn test() -> anyhow::Result<()> {
+    let both =
+        [(For::Rules, "fast", SAME_SEEDS, SEEDS), (For::Whole, "whole", WHOLE_SAME_SEEDS, WHOLE_SEEDS)];
+    for (what_for, depth, same, seeds) in both {
+        let program = build(what_for)?;
+        let sim = ["sim", "--depth", depth, "--seeds"];
+        let once = || output(with(&program, &[&sim[..], &[same, "--jobs", "1", "-o", "json"]].concat()));
+        if once()? != once()? {
+            bail!("the same seeds of the simulation ({depth}) came to something else the second time");
+        }
+        run(with(&program, &[&sim[..], &[seeds]].concat()))?;
+    }
+    Ok(())
+}
+
+/// `chaos sim` in the whole depth.
+pub fn whole(args: &[String]) -> anyhow::Result<ExitCode> {
+    pass_on(For::Whole, &["sim", "--depth", "whole"], args)
 }
 
 /// `chaos mutants`, by a program whose rules have bugs to be put in.
 pub fn mutants(args: &[String]) -> anyhow::Result<ExitCode> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let mut command = with(&build(true)?, &["mutants"]);
-    let status = command.args(args).status().context("chaos mutants")?;
+    pass_on(For::Mutants, &["mutants"], args)
+}
+
+fn pass_on(what_for: For, task: &[&str], args: &[String]) -> anyhow::Result<ExitCode> {
+    let status = with(&build(what_for)?, task).args(args).status().context("chaos")?;
     Ok(ExitCode::from(status.code().unwrap_or(1) as u8))
 }
 
-fn build(planted: bool) -> anyhow::Result<PathBuf> {
+fn build(what_for: For) -> anyhow::Result<PathBuf> {
     let mut folder = target_dir()?;
     let mut command =
         cargo(&["build", "--quiet", "--profile", PROFILE, "--package", "chaos", "--bin", "chaos"]);
-    if planted {
-        // Apart, or all would be built anew each time.
-        folder = folder.join("planted");
+    if let Some((cfg, name)) = what_for.apart() {
+        folder = folder.join(name);
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-        command.env("RUSTFLAGS", format!("{flags} --cfg regent_planted"));
+        command.env("RUSTFLAGS", format!("{flags} {cfg}"));
         command.arg("--target-dir").arg(&folder);
     }
     run(command)?;

@@ -12,6 +12,7 @@ use turmoil::net::{TcpListener, TcpStream};
 use wire::host::{BoxIo, BoxListener, Listener, Network};
 
 use super::ground::Ground;
+use super::machine::name;
 use crate::sim::ground::Machine;
 
 const OPENED: u64 = 1;
@@ -25,6 +26,15 @@ pub struct Turmoil {
 }
 
 impl Turmoil {
+    fn is_cut_off(&self, address: &str) -> bool {
+        let truth = self.ground.truth();
+        let is_target =
+            |machine: &Machine| address.starts_with(&format!("{}:", name(truth.layout, *machine)));
+        let target = (0..truth.layout.machines()).find(is_target);
+        target
+            .is_some_and(|to| !truth.ways.is_open(self.machine, to) || !truth.ways.is_open(to, self.machine))
+    }
+
     fn traced(&self, kind: u64, stream: TcpStream) -> BoxIo {
         let number = self.ground.connection();
         self.ground.happens(kind, self.machine, number);
@@ -35,8 +45,12 @@ impl Turmoil {
 #[async_trait]
 impl Network for Turmoil {
     async fn connect(&self, address: &str) -> io::Result<BoxIo> {
-        let stream = TcpStream::connect(address).await?;
-        Ok(self.traced(OPENED, stream))
+        match TcpStream::connect(address).await {
+            Ok(stream) => Ok(self.traced(OPENED, stream)),
+            // Where nothing comes through nobody refuses either: turmoil says so of what is merely lost.
+            Err(_) if self.is_cut_off(address) => std::future::pending().await,
+            Err(error) => Err(error),
+        }
     }
 
     async fn bind(&self, address: &str) -> io::Result<BoxListener> {

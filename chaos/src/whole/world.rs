@@ -27,7 +27,7 @@ use crate::sim::ground::Machine;
 use crate::sim::layout::Layout;
 use crate::sim::queue::Moment;
 use crate::sim::schedule::schedule;
-use crate::sim::setup::{self, REGIONS, SERVICE};
+use crate::sim::setup::{self, MANY_MOVES, REGIONS, SERVICE};
 use crate::sim::{Options, Report};
 
 /// What is sent within a step arrives at the beginning of another.
@@ -79,6 +79,8 @@ fn runs(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
         }
     }
     let report = report(&ground, &judge, planned.len(), options.lasts);
+    // They hold the ground that holds them.
+    ground.truth().nodes.clear();
     let lines = ground.truth().trace.lines().to_vec();
     (report, planned, lines)
 }
@@ -223,6 +225,7 @@ fn far(profile: Profile, chance: &Chance) -> Duration {
 /// What the played agents can do: a database whose commits wait for nobody.
 fn config(profile: Profile, timings: Timings, chance: &Chance) -> Config {
     let mut config = setup::config(profile, chance);
+    (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
     config.strategy.min_stay = timings.min_stay.min(Duration::from_secs(10));
     for database in config.services.values_mut().filter_map(|service| service.database.as_mut()) {
         database.mode = Mode::Async;
