@@ -47,7 +47,10 @@ pub fn test() -> anyhow::Result<()> {
         }
         run(with(&program, &[&sim[..], &[seeds]].concat()))?;
     }
-    Ok(())
+    // The others run with those of all crates.
+    let (mut tests, _) = cargo_for(For::Whole, &["test", "--lib"])?;
+    tests.args(["--", "whole::"]);
+    run(tests)
 }
 
 /// `chaos sim` in the whole depth.
@@ -66,17 +69,23 @@ fn pass_on(what_for: For, task: &[&str], args: &[String]) -> anyhow::Result<Exit
 }
 
 fn build(what_for: For) -> anyhow::Result<PathBuf> {
+    let (command, folder) = cargo_for(what_for, &["build", "--bin", "chaos"])?;
+    run(command)?;
+    Ok(folder.join(PROFILE).join("chaos"))
+}
+
+/// With the folder that it builds in.
+fn cargo_for(what_for: For, args: &[&str]) -> anyhow::Result<(Command, PathBuf)> {
     let mut folder = target_dir()?;
-    let mut command =
-        cargo(&["build", "--quiet", "--profile", PROFILE, "--package", "chaos", "--bin", "chaos"]);
+    let mut command = cargo(args);
+    command.args(["--quiet", "--profile", PROFILE, "--package", "chaos"]);
     if let Some((cfg, name)) = what_for.apart() {
         folder = folder.join(name);
         let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
         command.env("RUSTFLAGS", format!("{flags} {cfg}"));
         command.arg("--target-dir").arg(&folder);
     }
-    run(command)?;
-    Ok(folder.join(PROFILE).join("chaos"))
+    Ok((command, folder))
 }
 
 fn with(program: &PathBuf, args: &[&str]) -> Command {

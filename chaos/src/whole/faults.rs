@@ -1,5 +1,5 @@
 //! The faults of the fast depth, as they strike here. A machine that crashes is powered off as often as its processes
-//! are merely killed: then nobody is told that its connections are gone. What would be a pause holds up all that comes
+//! are merely killed: then nobody is told that its connections are gone, not even who asks. What would be a pause holds up all that comes
 //! and goes, since turmoil cannot stop a machine's own clock.
 
 use std::time::Duration;
@@ -145,7 +145,12 @@ impl Faults {
             return;
         }
         judge.forgets(machine);
+        // tokio drops tasks in an order that hangs on what else this process has run. So that nobody hears of it, their
+        // last words are lost; whoever speaks to them afterwards is told that they are gone.
+        let others = || (0..layout.machines()).filter(|other| *other != machine);
+        others().for_each(|other| sim.partition(name(layout, machine), name(layout, other)));
         sim.crash(name(layout, machine));
+        others().for_each(|other| self.applies(sim, machine.min(other), machine.max(other)));
         if layout.is_controller(machine) {
             let lost = lose_power(&self.ground, &self.disks[machine]);
             self.ground.line(|| format!("{} lost {lost} writes", name(layout, machine)));

@@ -26,11 +26,20 @@ pub struct Judge {
     judged: BTreeMap<Machine, u64>,
     led: BTreeMap<Machine, u64>,
     looks: u64,
+    /// Of the newest entry.
+    ballot: u64,
+}
+
+/// Whom openraft takes an entry from: of two leaders of one term, which it allows, the one with the greater id comes
+/// later. So it is not terms that have one leader, but these; and along the log they never fall.
+fn ballot(term: u64, leader: u64) -> u64 {
+    term << 8 | leader
 }
 
 impl Judge {
     pub fn new(ground: Ground) -> Judge {
-        Judge { ground, ledger: Ledger::default(), judged: BTreeMap::new(), led: BTreeMap::new(), looks: 0 }
+        let (judged, led) = (BTreeMap::new(), BTreeMap::new());
+        Judge { ground, ledger: Ledger::default(), judged, led, looks: 0, ballot: 0 }
     }
 
     /// Its process is gone; the next begins from its disk, and is judged from the beginning.
@@ -45,19 +54,18 @@ impl Judge {
             (truth.step, truth.nodes.clone())
         };
         for (machine, node) in nodes {
-            self.looks_at_leader(now, machine, &node);
+            self.looks_at_leader(machine, &node);
             self.looks_at_applied(now, machine, &node);
         }
     }
 
-    fn looks_at_leader(&mut self, now: Moment, machine: Machine, node: &Node) {
+    fn looks_at_leader(&mut self, machine: Machine, node: &Node) {
         let status = node.status();
         if !node.is_leader() || self.led.insert(machine, status.term) == Some(status.term) {
             return;
         }
         self.ground.happens(ELECTED, machine, status.term);
         self.ground.line(|| format!("member {} leads in term {}", member(machine), status.term));
-        self.ledger.leads(now, status.term, machine as u8);
     }
 
     fn looks_at_applied(&mut self, now: Moment, machine: Machine, node: &Node) {
@@ -77,9 +85,9 @@ impl Judge {
             }
         };
         for entry in logged {
-            let (term, leader, index) = (entry.id.leader_id.term, entry.id.leader_id.node_id, entry.id.index);
-            self.ledger.leads(now, term, (leader - 1) as u8);
-            let entry = Logged { term, command: entry.command.map(Rc::new) };
+            let ballot = ballot(entry.id.leader_id.term, entry.id.leader_id.node_id);
+            let index = entry.id.index;
+            let entry = Logged { term: ballot, command: entry.command.map(Rc::new) };
             self.applies(now, index, &entry);
         }
         self.compares(now, machine, node);
@@ -87,11 +95,17 @@ impl Judge {
 
     fn applies(&mut self, now: Moment, index: u64, entry: &Logged<decision::command::Stamped>) {
         let (newest, before) = self.ledger.newest();
+        let before = Rc::clone(before);
         if index > newest + 1 {
             let detail = format!("entries after {newest} were dropped before anybody looked at them");
             return self.ground.finds("harness", detail);
         }
         let is_new = index == newest + 1;
+        if is_new && entry.term < self.ballot {
+            let detail = format!("entry {index} of ballot {} follows one of {}", entry.term, self.ballot);
+            self.ground.finds("S7", detail);
+        }
+        self.ballot = self.ballot.max(entry.term);
         let last = before.journal.last_seq();
         if self.ledger.applies(now, index, entry).is_none() || !is_new {
             return;
