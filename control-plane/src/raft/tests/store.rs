@@ -23,7 +23,7 @@ struct Fresh(Commit);
 impl StoreBuilder<TypeConfig, Store, StateMachine, tempfile::TempDir> for Fresh {
     async fn build(&self) -> Result<(tempfile::TempDir, Store, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(reopen(dir.path()), self.0).unwrap();
+        let store = Store::open(reopen(dir.path()), self.0.clone()).unwrap();
         let (machine, _) = StateMachine::new(store.clone());
         Ok((dir, store, machine))
     }
