@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use decision::time::Time;
-use wire::host::{Clock, Host, Random};
+use wire::host::{Clock, Gate, Host, Random};
 
 use super::ground::Ground;
 use super::network::Turmoil;
@@ -32,6 +32,7 @@ pub fn host(ground: &Ground, machine: Machine) -> Host {
         clock: Arc::new(WallClock(ground.clone(), machine)),
         random: Arc::new(Drawn(Arc::clone(&ground.chance))),
         network: Arc::new(Turmoil { ground: ground.clone(), machine }),
+        gate: Gate::default(),
     }
 }
 
