@@ -17,7 +17,8 @@ use tokio::time::Instant;
 pub struct Heard(Mutex<Option<Term>>);
 
 struct Term {
-    /// Of Raft: what was heard in another counts for nothing.
+    /// Of Raft: what was heard in another counts for nothing. Another member may have led under the same number, but
+    /// this one does so once.
     number: u64,
     /// The wall clock is asked once, when the term begins; from then on time only flows. A clock
     /// that is set while it leads can neither expire a session nor hold one up.

@@ -123,10 +123,12 @@ mod tests {
     use std::time::Duration;
 
     use decision::command::Command;
+    use openraft::impls::leader_id_adv::LeaderId;
+    use openraft::raft::VoteRequest;
 
     use super::*;
     use crate::controller::Controller;
-    use crate::raft::Fsync;
+    use crate::raft::{Fsync, LogId};
     use crate::testing::{Group, SOON};
 
     #[test]
@@ -150,6 +152,24 @@ mod tests {
         }
         leader.node.hand_over(None, SOON).await.unwrap();
         group.until("another leader", |other| other.node.is_leader()).await;
+        assert_eq!(leader.node.still_leads(SOON).await, None);
+    }
+
+    /// openraft lets two lead under one number, one after the other.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn votes_for_a_later_leader_of_the_same_term_prove_nothing() {
+        let group = Group::formed(3).await;
+        let leader = group.leader().await;
+        let (vote, _) = leader.node.electorate().await.unwrap();
+        for other in group.controllers.values().filter(|other| other.node.id() != leader.node.id()) {
+            let later = LeaderId { node_id: u64::MAX, ..vote.leader_id };
+            let mut asks = VoteRequest::new(
+                Vote { leader_id: later, committed: false },
+                Some(LogId { leader_id: later, index: u64::MAX }),
+            );
+            asks.leadership_transfer = true;
+            assert!(other.node.raft.vote(asks).await.unwrap().vote_granted);
+        }
         assert_eq!(leader.node.still_leads(SOON).await, None);
     }
 
