@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use failover::config;
+use wire::host::{Random, SeededRandom};
 
 use super::data;
 
@@ -56,18 +57,6 @@ fn what_unfolds_is_refused_soon() {
     }
 }
 
-/// A small generator, so that a failure can be repeated by its seed alone (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
-    }
-}
-
 const SCRAPS: &[&str] = &[
     "\n",
     " ",
@@ -117,26 +106,28 @@ const SCRAPS: &[&str] = &[
     "%",
 ];
 
-fn mutate(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=dice.roll(6) {
-        let at = dice.roll(bytes.len() + 1);
-        match dice.roll(6) {
-            0 => drop(bytes.drain(at..(at + dice.roll(20)).min(bytes.len()))),
-            1 => drop(bytes.splice(at..at, SCRAPS[dice.roll(SCRAPS.len())].bytes())),
-            2 if at < bytes.len() => bytes[at] = dice.roll(256) as u8,
+/// A failure can be repeated by its seed alone.
+fn mutate(bytes: &[u8], seed: u64) -> Vec<u8> {
+    let (random, mut bytes) = (SeededRandom::new(seed), bytes.to_vec());
+    let roll = |sides: usize| random.below(sides as u64) as usize;
+    for _ in 0..=roll(6) {
+        let at = roll(bytes.len() + 1);
+        match roll(6) {
+            0 => drop(bytes.drain(at..(at + roll(20)).min(bytes.len()))),
+            1 => drop(bytes.splice(at..at, SCRAPS[roll(SCRAPS.len())].bytes())),
+            2 if at < bytes.len() => bytes[at] = roll(256) as u8,
             3 => {
-                let end = (at + dice.roll(80)).min(bytes.len());
+                let end = (at + roll(80)).min(bytes.len());
                 let copy = bytes[at..end].to_vec();
-                let to = dice.roll(bytes.len() + 1);
+                let to = roll(bytes.len() + 1);
                 drop(bytes.splice(to..to, copy));
             }
-            4 => bytes.truncate(bytes.len() - dice.roll(bytes.len() / 8 + 1)),
+            4 => bytes.truncate(bytes.len() - roll(bytes.len() / 8 + 1)),
             _ => {
                 // One line elsewhere.
                 let mut lines: Vec<Vec<u8>> = bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-                let line = lines.remove(dice.roll(lines.len()));
-                lines.insert(dice.roll(lines.len() + 1), line);
+                let line = lines.remove(roll(lines.len()));
+                lines.insert(roll(lines.len() + 1), line);
                 bytes = lines.join(&b'\n');
             }
         }
@@ -155,7 +146,7 @@ fn no_mutation_of_a_sound_file_panics() {
     for file in files {
         let sound = std::fs::read(data(file)).unwrap();
         for seed in 1..=runs {
-            let mutant = mutate(&sound, &mut Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let mutant = mutate(&sound, seed);
             let outcome = std::panic::catch_unwind(|| match config::parse_bytes("mutant.yml", &mutant) {
                 Ok(loaded) => (config::to_text(&loaded.warnings), config::show(&loaded.config), false),
                 Err(errors) => (errors.to_string(), errors.to_json(), true),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use wire::host::{Random, SeededRandom};
 
 use super::wound::{Wound, heal, inflict};
 use super::{Runner, is_suspicious, steady, steady_since};
@@ -59,7 +60,7 @@ impl Runner<'_> {
         steady(&load, None)?;
         let (began, began_ns) = (Instant::now(), now_ns());
         let since = |ns: u64| ms(ns) - ms(began_ns);
-        let (mut dice, mut done, mut unwell) = (Dice(seed), Vec::<Inflicted>::new(), Vec::new());
+        let (dice, mut done, mut unwell) = (SeededRandom::new(seed), Vec::<Inflicted>::new(), Vec::new());
         let longest_ms = cluster.options.lease_ttl().as_millis() as u64 * 3;
         let is_over = |done: usize| match until {
             Until::Wounds(wounds) => done >= wounds,
@@ -112,18 +113,5 @@ impl Runner<'_> {
         let eras = eras_seen(&attempts, began_ns);
         let names_stale_ms = stale_ms(&lookups, &eras, began_ns);
         Ok(Storm { seed, lasted_ms, wounds: done, judged, gaps, eras, names_stale_ms, unwell, evidence })
-    }
-}
-
-/// SplitMix64: one seed, one course.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % most.max(1)
     }
 }
