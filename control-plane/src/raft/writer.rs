@@ -96,16 +96,10 @@ impl Jobs {
             Commit::Grouped => {}
         }
         std::thread::Builder::new().name("raft-log".into()).spawn(move || {
-            loop {
-                match jobs.try_recv() {
-                    Ok(first) => writer.run(gather(first, &mut jobs)),
-                    Err(TryRecvError::Empty) if writer.has_more() => writer.run(Vec::new()),
-                    Err(TryRecvError::Empty) => match jobs.blocking_recv() {
-                        Some(first) => writer.run(gather(first, &mut jobs)),
-                        None => break,
-                    },
-                    Err(TryRecvError::Disconnected) => break,
-                }
+            while let Some(batch) =
+                writer.ready(&mut jobs).or_else(|| jobs.blocking_recv().map(|first| gather(first, &mut jobs)))
+            {
+                writer.run(batch);
             }
             // A clean stop; without this the next start only replays less at first.
             writer.run(Vec::new());
@@ -158,20 +152,24 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    fn has_more(&self) -> bool {
-        self.failed.is_none() && !self.later.is_empty()
+    /// What can be done at once: jobs, or a piece of what nobody waits for. None: wait for a job.
+    fn ready(&self, jobs: &mut mpsc::Receiver<Job>) -> Option<Vec<Job>> {
+        match jobs.try_recv() {
+            Ok(first) => Some(gather(first, jobs)),
+            Err(TryRecvError::Empty) if self.failed.is_none() && !self.later.is_empty() => Some(Vec::new()),
+            Err(_) => None,
+        }
     }
 
+    /// [`Commit::Slow`]: until nobody can hand in any more, or power is lost.
     async fn keep(mut self, mut jobs: mpsc::Receiver<Job>, takes: SyncTakes) {
         loop {
-            let mut batch = match jobs.try_recv() {
-                Ok(first) => gather(first, &mut jobs),
-                Err(TryRecvError::Empty) if self.has_more() => Vec::new(),
-                Err(TryRecvError::Empty) => match jobs.recv().await {
+            let mut batch = match self.ready(&mut jobs) {
+                Some(batch) => batch,
+                None => match jobs.recv().await {
                     Some(first) => gather(first, &mut jobs),
                     None => return,
                 },
-                Err(TryRecvError::Disconnected) => return,
             };
             let log_end = self.write(&mut batch);
             if log_end.is_some() {
