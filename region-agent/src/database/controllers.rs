@@ -16,13 +16,13 @@ use wire::proto::regent::v1::agents_client::AgentsClient;
 use wire::tls::{Credentials, Expect};
 
 #[derive(Clone)]
-pub(super) struct Controllers {
+pub struct Controllers {
     /// Those of the own region first.
     clients: Arc<[AgentsClient<Channel>]>,
 }
 
 impl Controllers {
-    pub(super) fn new(
+    pub fn new(
         host: &Host,
         credentials: &Credentials,
         addresses: &[String],
@@ -40,7 +40,7 @@ impl Controllers {
     }
 
     /// Asks all of them; the first that is sure decides. None: nobody could tell in time.
-    pub(super) async fn renew(&self, renewal: Renewal, within: Duration) -> Option<Renewed> {
+    pub async fn renew(&self, renewal: Renewal, within: Duration) -> Option<Renewed> {
         let mut calls: FuturesUnordered<_> = self
             .clients
             .iter()
@@ -65,7 +65,7 @@ impl Controllers {
     }
 
     /// Until it is committed, or every controller has failed to say so. Told twice it changes nothing.
-    pub(super) async fn tell(&self, told: &Told, within: Duration) -> Result<Outcome, String> {
+    pub async fn tell(&self, told: &Told, within: Duration) -> Result<Outcome, String> {
         let json: bytes::Bytes = serde_json::to_vec(told).map_err(|error| error.to_string())?.into();
         let mut calls: FuturesUnordered<_> = self
             .clients

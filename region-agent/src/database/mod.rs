@@ -5,7 +5,7 @@ mod alone;
 mod anew;
 mod asks;
 mod branches;
-mod controllers;
+pub mod controllers;
 mod durable;
 mod freshness;
 mod health;
@@ -17,7 +17,7 @@ pub mod promises;
 mod released;
 mod see;
 pub(crate) mod settings;
-mod tell;
+pub mod tell;
 mod users;
 
 use std::collections::BTreeMap;

@@ -18,17 +18,17 @@ const TELL_WITHIN: Duration = Duration::from_secs(3);
 const TELL_AGAIN: Duration = Duration::from_millis(250);
 const MOST_UNDER_WAY: usize = 8;
 
-pub(super) struct Teller {
+pub struct Teller {
     report: watch::Sender<Option<InstanceReport>>,
     release: watch::Sender<Option<Release>>,
 }
 
 impl Teller {
-    pub(super) fn new() -> Arc<Teller> {
+    pub fn new() -> Arc<Teller> {
         Arc::new(Teller { report: watch::Sender::new(None), release: watch::Sender::new(None) })
     }
 
-    pub(super) fn report(&self, report: InstanceReport) {
+    pub fn report(&self, report: InstanceReport) {
         self.report.send_if_modified(|before| {
             let changed = before.as_ref() != Some(&report);
             if changed {
@@ -38,7 +38,7 @@ impl Teller {
         });
     }
 
-    pub(super) fn release(&self, release: Release) {
+    pub fn release(&self, release: Release) {
         self.release.send_if_modified(|before| {
             let changed = before.as_ref().map(|before| before.epoch) != Some(release.epoch);
             if changed {
@@ -49,7 +49,7 @@ impl Teller {
     }
 
     /// Tells whatever is new, for ever.
-    pub(super) async fn tell(self: Arc<Self>, service: ServiceName, controllers: Controllers) {
+    pub async fn tell(self: Arc<Self>, service: ServiceName, controllers: Controllers) {
         let report = |report| Told::Instance { service: service.clone(), report };
         let release = |Release { epoch, clean, last_known, unwritten, why }| Told::Released {
             service: service.clone(),

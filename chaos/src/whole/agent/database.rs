@@ -1,19 +1,20 @@
 //! What an agent does with its copy: as its goal says, and under its lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use decision::database::branch::Branch;
 use decision::database::lease::Wanted;
-use decision::database::{InstanceReport, InstanceRole, Position, Sequence};
+use decision::database::report::Release;
+use decision::database::{InstanceReport, InstanceRole, Sequence};
 use decision::goal::{DatabaseGoal, DatabaseRole};
 use decision::name::RegionName;
-use tokio::sync::watch;
-use wire::lease::Told;
+use decision::plan::Epoch;
+use region_agent::database::tell::Teller;
 
 use super::Life;
 use super::copy::Copy;
 use super::lease::Lease;
-use super::tell::tells;
 use crate::sim::setup::{REGIONS, SERVICE};
 
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
@@ -22,22 +23,15 @@ const TOLD_EVERY: u64 = 10;
 const WROTE_BYTES: u64 = 8;
 
 pub async fn keeps(life: Life) {
-    let (lease, service) = (Lease::new(), SERVICE.into());
-    let (report, release) = (watch::Sender::new(None), watch::Sender::new(None));
+    let (lease, teller, service) = (Lease::new(), Teller::new(), SERVICE.into());
     tokio::join!(
         lease.keeps(&life, &service),
-        tells(&life, report.subscribe()),
-        tells(&life, release.subscribe()),
-        looks(&life, &lease, &report, &release),
+        Arc::clone(&teller).tell(service.clone(), life.controllers()),
+        looks(&life, &lease, &teller),
     );
 }
 
-async fn looks(
-    life: &Life,
-    lease: &Lease,
-    report: &watch::Sender<Option<Told>>,
-    release: &watch::Sender<Option<Told>>,
-) {
+async fn looks(life: &Life, lease: &Lease, teller: &Teller) {
     let process = life.ground.chance.next();
     let mut goals = life.goal.subscribe();
     let mut told: Option<InstanceReport> = None;
@@ -48,15 +42,10 @@ async fn looks(
             let is_other = told.as_ref().is_none_or(|told| !is_like(told, &found));
             if is_other || number % TOLD_EVERY == 0 {
                 told = Some(found.clone());
-                let sequence = Sequence { process, number };
-                let service = goal.service.clone();
-                report.send_replace(Some(Told::Instance {
-                    service,
-                    report: InstanceReport { sequence, ..found },
-                }));
+                teller.report(InstanceReport { sequence: Sequence { process, number }, ..found });
             }
-            if released.is_some() {
-                release.send_replace(released);
+            if let Some(released) = released {
+                teller.release(released);
             }
         }
         tokio::select! {
@@ -82,7 +71,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn reconciles(&self) -> (InstanceReport, Option<Told>) {
+    fn reconciles(&self) -> (InstanceReport, Option<Release>) {
         let now = self.life.ground.now();
         let own = self.life.region();
         let mut copy = self.life.ground.truth().copies[own];
@@ -124,7 +113,7 @@ impl Look<'_> {
         (self.report(&copy, heir), released)
     }
 
-    fn leads(&self, copy: &mut Copy) -> Option<Told> {
+    fn leads(&self, copy: &mut Copy) -> Option<Release> {
         let now = self.life.ground.now();
         let wanted = Wanted { epoch: self.goal.epoch, timings: self.goal.wished.lease, ready: None };
         self.lease.want(Some(wanted));
@@ -150,7 +139,7 @@ impl Look<'_> {
     }
 
     /// It goes on until its heir has all that it has.
-    fn yields(&self, copy: &mut Copy, to: Option<&RegionName>) -> Option<Told> {
+    fn yields(&self, copy: &mut Copy, to: Option<&RegionName>) -> Option<Release> {
         let Some(to) = to else { return self.ends(copy, false, "it was told to end") };
         let now = self.life.ground.now();
         let (heir, is_reached) = {
@@ -166,13 +155,12 @@ impl Look<'_> {
         self.ends(copy, true, "it was shut down in order")
     }
 
-    fn ends(&self, copy: &mut Copy, clean: bool, why: &str) -> Option<Told> {
+    fn ends(&self, copy: &mut Copy, clean: bool, why: &str) -> Option<Release> {
         let InstanceRole::Primary { epoch } = copy.role else { return None };
         self.lets_go();
         copy.role = InstanceRole::Stopped { clean };
         copy.ended = Some(epoch);
-        Some(Told::Released {
-            service: self.goal.service.clone(),
+        Some(Release {
             epoch,
             clean: clean.then_some(copy.position),
             last_known: Some(copy.position).filter(|_| !clean),
@@ -196,7 +184,7 @@ impl Look<'_> {
         Some(truth.copies[region]).filter(|copy| is_reached && copy.is_primary())
     }
 
-    fn report(&self, copy: &Copy, heir: Option<decision::plan::Epoch>) -> InstanceReport {
+    fn report(&self, copy: &Copy, heir: Option<Epoch>) -> InstanceReport {
         let has_data = copy.role != InstanceRole::Absent;
         let until = match (&self.goal.role, copy.settled) {
             (DatabaseRole::Rest { .. }, Some((_, rested))) => rested,
@@ -204,7 +192,7 @@ impl Look<'_> {
         };
         InstanceReport {
             role: copy.role,
-            position: Some(copy.position).filter(|_: &Position| has_data),
+            position: Some(copy.position).filter(|_| has_data),
             upstream: None,
             silent: until.since(copy.level),
             settled: copy.settled.map(|(epoch, _)| epoch),

@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use decision::database::Position;
 use decision::database::lease::{Held, Wanted};
 use decision::name::ServiceName;
 use decision::time::Uptime;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use region_agent::database::controllers::Controllers;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 use wire::lease::{Renewal, Renewed};
-use wire::proto::regent::v1 as pb;
-use wire::proto::regent::v1::agents_client::AgentsClient;
 
 use super::Life;
 use crate::sim::queue::Moment;
@@ -43,7 +38,7 @@ impl Lease {
 
     /// As long as it is wanted.
     pub async fn keeps(&self, life: &Life, service: &ServiceName) {
-        let clients = life.clients();
+        let controllers = life.controllers();
         let mut wants = self.wanted.subscribe();
         loop {
             let wanted = *wants.borrow_and_update();
@@ -52,7 +47,7 @@ impl Lease {
                 changed = wants.changed() => if changed.is_err() { return },
                 () = async {
                     match wanted {
-                        Some(wanted) => self.renews(life, service, &clients, wanted).await,
+                        Some(wanted) => self.renews(life, service, &controllers, wanted).await,
                         None => std::future::pending().await,
                     }
                 } => {}
@@ -60,13 +55,7 @@ impl Lease {
         }
     }
 
-    async fn renews(
-        &self,
-        life: &Life,
-        service: &ServiceName,
-        clients: &[AgentsClient<Channel>],
-        wanted: Wanted,
-    ) {
+    async fn renews(&self, life: &Life, service: &ServiceName, controllers: &Controllers, wanted: Wanted) {
         let mut ticks = tokio::time::interval(wanted.timings.renew_every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut under_way = JoinSet::new();
@@ -79,15 +68,17 @@ impl Lease {
             if under_way.len() >= MOST_UNDER_WAY {
                 continue;
             }
-            let (lease, life, clients) = (self.clone(), life.clone(), clients.to_vec());
+            let (lease, life, controllers) = (self.clone(), life.clone(), controllers.clone());
             let region = life.region();
             let position = Some(life.ground.truth().copies[region].position);
-            let renewal = renewal(service, wanted, position);
+            let renewal =
+                Renewal { service: service.clone(), epoch: wanted.epoch, position, age: Duration::ZERO };
             under_way.spawn(async move {
                 let sent = life.ground.now();
-                if asks(clients, renewal, wanted.timings.ttl).await == Some(Renewed::Granted) {
-                    lease.granted(&life, wanted, sent);
+                if controllers.renew(renewal, wanted.timings.ttl).await != Some(Renewed::Granted) {
+                    return;
                 }
+                lease.granted(&life, wanted, sent);
             });
         }
     }
@@ -105,35 +96,10 @@ impl Lease {
             return;
         }
         life.ground.happens(GRANTED, life.machine, wanted.epoch.0);
-        let until = Moment(held.deadline.0);
+        let until = sent + wanted.timings.ttl;
         let may = life.ground.truth().writers.may_write(&life.id.region, wanted.epoch, now, until);
         if let Err(detail) = may {
             life.ground.finds("S1", detail);
         }
     }
-}
-
-fn renewal(service: &ServiceName, wanted: Wanted, position: Option<Position>) -> Renewal {
-    Renewal { service: service.clone(), epoch: wanted.epoch, position, age: Duration::ZERO }
-}
-
-/// The first that is sure decides.
-async fn asks(clients: Vec<AgentsClient<Channel>>, renewal: Renewal, within: Duration) -> Option<Renewed> {
-    let call = |mut client: AgentsClient<Channel>| {
-        let request = pb::RenewRequest::from(renewal.clone());
-        async move { client.renew(request).await }
-    };
-    let mut calls: FuturesUnordered<_> = clients.into_iter().map(call).collect();
-    let answer = async {
-        let mut refused = None;
-        while let Some(reply) = calls.next().await {
-            match reply.map(|reply| Renewed::from(reply.into_inner())) {
-                Ok(Renewed::Granted) => return Some(Renewed::Granted),
-                Ok(no) => refused = Some(no),
-                Err(_) => {}
-            }
-        }
-        refused
-    };
-    tokio::time::timeout(within, answer).await.ok().flatten()
 }

@@ -1,23 +1,21 @@
 //! An agent, played: it holds a session with a real controller, tells what it sees, answers the steps that it is given,
-//! and keeps a database of a few numbers under real leases.
+//! and keeps a database of a few numbers under real leases. What it asks and tells beside the session goes the way of
+//! `region-agent`'s own calls.
 
 pub mod copy;
 mod database;
 mod lease;
 mod probes;
 mod session;
-mod tell;
 
 use std::time::Duration;
 
 use decision::goal::Goal;
 use decision::name::AgentId;
+use region_agent::database::controllers::Controllers;
 use tokio::sync::watch;
-use tonic::transport::Channel;
-use wire::connect::{ChannelOptions, channel};
 use wire::host::Host;
-use wire::proto::regent::v1::agents_client::AgentsClient;
-use wire::tls::{Credentials, Expect};
+use wire::tls::Credentials;
 
 use super::ground::Ground;
 use super::machine::{address, host};
@@ -77,18 +75,8 @@ impl Life {
         self.ground.truth().layout.region(self.machine)
     }
 
-    fn channel(&self, address: &str, patience: Duration) -> Channel {
-        let options = ChannelOptions {
-            connect_timeout: patience,
-            keepalive_interval: patience,
-            keepalive_timeout: patience,
-        };
-        channel(&self.host, &self.credentials, address, Expect::AnyController, options)
-    }
-
-    /// Of each controller, for calls beside the session.
-    fn clients(&self) -> Vec<AgentsClient<Channel>> {
-        let client = |address: &String| AgentsClient::new(self.channel(address, CONNECT_WITHIN));
-        self.controllers.iter().map(client).collect()
+    /// For calls beside the session.
+    fn controllers(&self) -> Controllers {
+        Controllers::new(&self.host, &self.credentials, &self.controllers, CONNECT_WITHIN)
     }
 }

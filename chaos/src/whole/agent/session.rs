@@ -11,11 +11,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use wire::agent::{FromAgent, StepReport, ToAgent};
+use wire::connect::{ChannelOptions, channel, with_causes};
 use wire::proto::regent::v1::AgentMessage;
 use wire::proto::regent::v1::agents_client::AgentsClient;
+use wire::tls::Expect;
 
-use super::Life;
 use super::probes::Probes;
+use super::{CONNECT_WITHIN, Life};
 
 const QUEUE: usize = 64;
 const HEARTBEAT_LEAST: Duration = Duration::from_millis(50);
@@ -53,11 +55,17 @@ async fn hold(life: &Life, controller: &str, probes: &mut Probes) -> String {
     if out.try_send(hello.into()).is_err() {
         return "the queue is full".to_owned();
     }
-    let mut client = AgentsClient::new(life.channel(controller, super::CONNECT_WITHIN));
+    let options = ChannelOptions {
+        connect_timeout: CONNECT_WITHIN,
+        keepalive_interval: CONNECT_WITHIN,
+        keepalive_timeout: CONNECT_WITHIN,
+    };
+    let way = channel(&life.host, &life.credentials, controller, Expect::AnyController, options);
+    let mut client = AgentsClient::new(way);
     let opening = tokio::time::timeout(OPENS_WITHIN, client.session(ReceiverStream::new(receiver)));
     let mut inbound = match opening.await {
         Ok(Ok(response)) => response.into_inner(),
-        Ok(Err(status)) => return wire::connect::with_causes(&status),
+        Ok(Err(status)) => return with_causes(&status),
         Err(_) => return "no answer in time".to_owned(),
     };
     probes.forget_told();
@@ -88,7 +96,7 @@ async fn hold(life: &Life, controller: &str, probes: &mut Probes) -> String {
                     Err(malformed) => life.ground.finds("wire", malformed.to_string()),
                 },
                 Ok(None) => return "the controller ended it".to_owned(),
-                Err(status) => return wire::connect::with_causes(&status),
+                Err(status) => return with_causes(&status),
             },
             _ = beat.tick() => {
                 if last_ack.elapsed() > beat_every * 3 + PATIENCE {
