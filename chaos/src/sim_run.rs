@@ -57,6 +57,16 @@ impl Depth {
         }
     }
 
+    fn has(self, bug: Bug) -> bool {
+        match self {
+            Depth::Fast => true,
+            #[cfg(regent_whole)]
+            Depth::Whole => chaos::whole::BUGS.contains(&bug),
+            #[cfg(not(regent_whole))]
+            Depth::Whole => false,
+        }
+    }
+
     fn minutes(self) -> u64 {
         match self {
             Depth::Fast => 10,
@@ -84,6 +94,9 @@ struct Line<'a> {
 
 pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
     let run = flags.depth.run()?;
+    if let Some(bug) = flags.planted.filter(|bug| !flags.depth.has(*bug)) {
+        anyhow::bail!("{bug} can be put into the fast depth alone");
+    }
     let lasts = Duration::from_secs(flags.minutes.unwrap_or(flags.depth.minutes()) * 60);
     if let Some(seed) = flags.replay {
         return Ok(replay(run, seed, lasts, flags.planted));

@@ -58,22 +58,30 @@ impl Readers {
         }
     }
 
-    /// S7
     pub fn judge(self) -> Result<(), String> {
-        let operations = self.history.len();
-        match check_register(self.history, ATTEMPTS) {
-            Verdict::Linearizable => Ok(()),
-            Verdict::Not { most } => {
-                Err(format!("{most} of {operations} operations of operators can be put in order"))
-            }
-            Verdict::TooLong => Err("whether operators saw one order was not found out in time".to_owned()),
+        judge(self.history)
+    }
+}
+
+/// S7
+pub fn judge(history: Vec<Operation<OnRegister>>) -> Result<(), String> {
+    let operations = history.len();
+    match check_register(history, ATTEMPTS) {
+        Verdict::Linearizable => Ok(()),
+        Verdict::Not { most } => {
+            Err(format!("{most} of {operations} operations of operators can be put in order"))
         }
+        Verdict::TooLong => Err("whether operators saw one order was not found out in time".to_owned()),
     }
 }
 
 fn newest_note(state: &State) -> Option<u64> {
-    state.journal.entries().rev().find_map(|entry| match &entry.event {
+    state.journal.entries().rev().find_map(|entry| noted(&entry.event))
+}
+
+pub fn noted(event: &Event) -> Option<u64> {
+    match event {
         Event::Note { text } => text.parse().ok(),
         _ => None,
-    })
+    }
 }

@@ -9,10 +9,11 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use wire::tls::Credentials;
 
-use super::disk::sync_takes;
+use super::disk::{Attached, sync_takes};
 use super::ground::Ground;
-use super::machine::{PAGE_PORT, address, host, listen};
+use super::machine::{PAGE_PORT, PORT, address, host, listen};
 use crate::sim::ground::Machine;
+use crate::sim::planted::Around;
 use crate::sim::setup::REGIONS;
 
 pub const CLUSTER: &str = "whole";
@@ -55,11 +56,12 @@ impl Controller {
         let settings = control_plane::Settings {
             raft,
             region: REGIONS[machine].to_owned(),
-            grpc_listen: listen(None),
-            http_listen: listen(Some(PAGE_PORT)),
+            grpc_listen: listen(PORT),
+            http_listen: listen(PAGE_PORT),
             initial_members: members,
         };
-        let (disk, commit) = (Arc::new(self.disk), Commit::Slow(sync_takes(&ground, machine)));
+        let disk = Attached { disk: self.disk, forgets: ground.has(Around::SaysBeforeSync) };
+        let (disk, commit) = (Arc::new(disk), Commit::Slow(sync_takes(&ground, machine)));
         let noted = ground.clone();
         let start = async move |settings: raft::Settings, dial: Dial| -> Result<Node, raft::StartError> {
             let node = raft::start_on(settings, disk, commit, dial).await?;

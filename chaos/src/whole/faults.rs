@@ -1,6 +1,6 @@
 //! The faults of the fast depth, as they strike here. A machine that crashes is powered off as often as its processes
-//! are merely killed: then nobody is told that its connections are gone, not even who asks. What would be a pause holds up all that comes
-//! and goes, since turmoil cannot stop a machine's own clock.
+//! are merely killed: then nobody is told that its connections are gone, not even who asks. What would be a pause holds
+//! up all that comes and goes, since turmoil cannot stop a machine's own clock.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::ways::Change;
 use crate::sim::fault::{Fault, Planned, Shown};
 use crate::sim::ground::Machine;
 use crate::sim::layout::{Layout, Ways};
+use crate::sim::setup::REGIONS;
 
 /// Between two machines one way; of one region, and of two.
 #[derive(Clone, Copy)]
@@ -137,7 +138,7 @@ impl Faults {
             if with_server && layout.is_data(machine) {
                 let copy = &mut truth.copies[region];
                 copy.crashes |= copy.is_primary();
-                truth.writers.ends(&crate::sim::setup::REGIONS[region].into());
+                truth.writers.ends(&REGIONS[region].into());
             }
             truth.downs[machine] == 1
         };

@@ -16,8 +16,10 @@ use crate::sim::fault::Fault;
 use crate::sim::ground::Machine;
 use crate::sim::layout::Layout;
 use crate::sim::ledger::Violation;
+use crate::sim::planted::Around;
 use crate::sim::queue::Moment;
 use crate::sim::trace::Trace;
+use crate::sim::{Bug, Options};
 
 /// Of one kind, so many are told.
 const VIOLATIONS_MOST: usize = 20;
@@ -45,6 +47,8 @@ pub struct Truth {
     pub history: Vec<Operation<OnRegister>>,
     /// When one was answered last.
     pub answered: Option<Moment>,
+    /// A bug that was put in.
+    planted: Option<Bug>,
     connections: u64,
 }
 
@@ -55,15 +59,15 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub fn new(layout: Layout, seed: u64, is_read: bool, clocks: Vec<Clock>) -> Ground {
+    pub fn new(layout: Layout, seed: u64, options: &Options) -> Ground {
         let machines = layout.machines();
         let truth = Truth {
             layout,
             step: Moment(0),
-            trace: Trace::new(is_read),
+            trace: Trace::new(options.is_read),
             violations: Vec::new(),
             nodes: BTreeMap::new(),
-            clocks,
+            clocks: vec![Clock::new(0); machines],
             slow_disks: vec![Duration::ZERO; machines],
             downs: vec![0; machines],
             broken_services: vec![0; machines],
@@ -72,6 +76,7 @@ impl Ground {
             copies: vec![Copy::default(); layout.regions],
             history: Vec::new(),
             answered: None,
+            planted: options.planted,
             connections: 0,
         };
         Ground { truth: Arc::new(Mutex::new(truth)), chance: Arc::new(Chance::new(seed)) }
@@ -107,6 +112,10 @@ impl Ground {
         if truth.violations.len() < VIOLATIONS_MOST {
             truth.violations.push(Violation { at, invariant, detail });
         }
+    }
+
+    pub fn has(&self, bug: Around) -> bool {
+        self.truth().planted == Some(Bug::Around(bug))
     }
 
     pub fn connection(&self) -> u64 {

@@ -18,6 +18,8 @@ const ELECTED: u64 = 5;
 const APPLIED: u64 = 6;
 /// Of so many looks at a member that has gone on, one compares all of its state.
 const COMPARED_EVERY: u64 = 16;
+/// Entries that a member which is well may not have applied yet.
+const UNDER_WAY_MOST: u64 = 20;
 
 pub struct Judge {
     ground: Ground,
@@ -119,6 +121,12 @@ impl Judge {
     /// The same log makes the same state.
     fn compares(&mut self, now: Moment, machine: Machine, node: &Node) {
         let state = node.view().state();
+        let (newest, _) = self.ledger.newest();
+        if state.index > newest {
+            let detail = format!("member {} is at {}, past {newest}", member(machine), state.index);
+            return self.ground.finds("harness", detail);
+        }
+        // None: it is so old that it is kept no more.
         let Some(expected) = self.ledger.at(state.index) else { return };
         let is_same = expected.journal.head() == state.journal.head()
             && expected.now == state.now
@@ -129,17 +137,24 @@ impl Judge {
         }
     }
 
-    /// All that run have come as far as any, and to the same.
+    /// All run, and have come about as far as any, and to the same.
     pub fn demands_agreement(&mut self, now: Moment) {
-        let nodes = self.ground.truth().nodes.clone();
+        let (layout, nodes) = {
+            let truth = self.ground.truth();
+            (truth.layout, truth.nodes.clone())
+        };
         let (newest, expected) = self.ledger.newest();
         let mut behind = Vec::new();
-        for (machine, node) in &nodes {
+        for machine in layout.controllers() {
+            let Some(node) = nodes.get(&machine) else {
+                behind.push(format!("member {} does not run", member(machine)));
+                continue;
+            };
             let applied = node.view().applied().borrow().map_or(0, |id| id.index);
-            if applied + 20 < newest {
-                behind.push(format!("member {} has applied {applied} of {newest}", member(*machine)));
+            if applied + UNDER_WAY_MOST < newest {
+                behind.push(format!("member {} has applied {applied} of {newest}", member(machine)));
             } else if applied == newest && *node.view().state() != **expected {
-                behind.push(format!("member {} has another state at {newest}", member(*machine)));
+                behind.push(format!("member {} has another state at {newest}", member(machine)));
             }
         }
         for detail in behind {

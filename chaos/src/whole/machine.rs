@@ -12,7 +12,7 @@ use crate::sim::ground::Machine;
 use crate::sim::layout::Layout;
 
 /// Where every controller listens.
-const PORT: u16 = 7400;
+pub const PORT: u16 = 7400;
 pub const PAGE_PORT: u16 = 7401;
 
 pub fn name(layout: Layout, machine: Machine) -> String {
@@ -23,8 +23,8 @@ pub fn address(layout: Layout, controller: Machine) -> String {
     format!("{}:{PORT}", name(layout, controller))
 }
 
-pub fn listen(port: Option<u16>) -> String {
-    format!("0.0.0.0:{}", port.unwrap_or(PORT))
+pub fn listen(port: u16) -> String {
+    format!("0.0.0.0:{port}")
 }
 
 pub fn host(ground: &Ground, machine: Machine) -> Host {

@@ -18,8 +18,15 @@ mod operators;
 mod std_clock;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod ways;
 mod world;
 mod writers;
 
+use crate::sim::Bug;
+use crate::sim::planted::Around;
+
 pub use world::run;
+
+/// Bugs that can be put in here: in what is played or simulated, since all else is as it is.
+pub const BUGS: [Bug; 2] = [Bug::Around(Around::SaysBeforeSync), Bug::Around(Around::PromotesUnguarded)];

@@ -1,5 +1,5 @@
 //! `turmoil`'s TCP as Regent's network. Whatever moves on a connection is part of the trace, so that two runs which
-//! part ways are told apart at once. How many bytes moved is not: the date in a header packs now better, now worse.
+//! part ways are told apart at once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -86,15 +86,22 @@ struct Traced {
     number: u64,
 }
 
+impl Traced {
+    fn moved(&self, kind: u64, bytes: usize) {
+        self.ground.happens(kind, self.machine, self.number << 32 | bytes as u64);
+    }
+}
+
 impl AsyncRead for Traced {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.ground.happens(READ, self.machine, self.number);
+            self.moved(READ, buf.filled().len() - before);
         }
         read
     }
@@ -103,8 +110,8 @@ impl AsyncRead for Traced {
 impl AsyncWrite for Traced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if wrote.is_ready() {
-            self.ground.happens(WROTE, self.machine, self.number);
+        if let Poll::Ready(wrote) = &wrote {
+            self.moved(WROTE, *wrote.as_ref().unwrap_or(&0));
         }
         wrote
     }

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use decision::command::Outcome;
 use decision::config::Config;
-use decision::event::Event;
-use decision::journal::Entry;
 use decision::name::ServiceName;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -21,6 +19,7 @@ use super::machine::{address, host};
 use crate::linearizable::{OnRegister, Operation};
 use crate::sim::ground::Machine;
 use crate::sim::queue::Moment;
+use crate::sim::readers::noted;
 use crate::sim::setup::{REGIONS, SERVICE};
 
 const AT_ONCE: u64 = 3;
@@ -32,6 +31,7 @@ const CONFIGURES_WITHIN: Duration = Duration::from_secs(3);
 const PAGE: u32 = 1_000;
 const CALLED: u64 = 8;
 const ANSWERED: u64 = 9;
+const REFUSED: u64 = 10;
 /// What a controller says when it surely did nothing.
 const NOT_DONE: &str = "nothing was changed";
 
@@ -139,6 +139,12 @@ impl Operators {
         (operation.answered, operation.what) = (Some(now.0), what);
     }
 
+    /// It was told that it was not done: whoever finds it all the same has found a lie.
+    fn is_refused(&self, n: usize) {
+        self.ground.happens(REFUSED, self.machine, n as u64);
+        self.ground.truth().history[n].what = OnRegister::Read(None);
+    }
+
     async fn writes(&self, mut client: Client) {
         let n = self.begins(OnRegister::Write(0));
         let note = Intent::Note { text: n.to_string() };
@@ -146,11 +152,7 @@ impl Operators {
             Ok(Ok(IntentReply::Done { outcome: Outcome::Applied { .. }, .. })) => {
                 self.is_answered(n, OnRegister::Write(n as u64));
             }
-            // It was told that it was not done, and whoever finds it all the same has found a lie.
-            Ok(Err(status)) if status.message().contains(NOT_DONE) => {
-                self.is_answered(n, OnRegister::Read(None));
-                self.ground.truth().history[n].answered = None;
-            }
+            Ok(Err(status)) if status.message().contains(NOT_DONE) => self.is_refused(n),
             Ok(Ok(other)) => self.ground.finds("S7", format!("a note was answered by {other:?}")),
             _ => {}
         }
@@ -161,20 +163,16 @@ impl Operators {
         let journal = Query::Journal { after: 0, limit: PAGE };
         let Ok(Ok(json)) = tokio::time::timeout(WITHIN, ask(&mut client, &journal)).await else { return };
         match serde_json::from_slice::<JournalPage>(&json) {
-            Ok(page) if page.intact => {
-                let found = page.entries.iter().rev().find_map(number);
+            Ok(page) if !page.intact => self.ground.finds("S8", "the journal's chain is broken".to_owned()),
+            Ok(page) if page.entries.last().is_some_and(|newest| newest.seq < page.last_seq) => {
+                self.ground.finds("harness", format!("more than {PAGE} entries, and the newest not read"));
+            }
+            Ok(page) => {
+                let found = page.entries.iter().rev().find_map(|entry| noted(&entry.event));
                 self.is_answered(n, OnRegister::Read(found));
             }
-            Ok(_) => self.ground.finds("S8", "the journal's chain is broken".to_owned()),
             Err(error) => self.ground.finds("wire", format!("a journal cannot be read: {error}")),
         }
-    }
-}
-
-fn number(entry: &Entry) -> Option<u64> {
-    match &entry.event {
-        Event::Note { text } => text.parse().ok(),
-        _ => None,
     }
 }
 

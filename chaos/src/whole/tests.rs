@@ -1,9 +1,12 @@
-//! What the whole depth itself must be: repeatable, and well where nothing breaks.
+//! What the whole depth itself must be: repeatable, well where nothing breaks, and not where somebody made a mistake.
 
 use std::time::Duration;
 
-use super::run;
+use super::{BUGS, run};
 use crate::sim::Options;
+
+/// Seeds that a bug may take.
+const FOUND_WITHIN: u64 = 20;
 
 #[test]
 fn a_seed_decides_everything() {
@@ -22,4 +25,14 @@ fn where_nothing_breaks_all_is_well() {
     let report = run(3, &options).0;
     assert_eq!(report.violations, []);
     assert!(report.writes > 20 && report.entries > 20, "{report:?}");
+}
+
+#[test]
+fn bugs_that_are_put_in_are_found() {
+    for (bug, invariant) in BUGS.into_iter().zip(["S7", "S1"]) {
+        let options = Options { planted: Some(bug), ..Options::lasting(Duration::from_secs(60)) };
+        let is_found =
+            |seed| run(seed, &options).0.violations.iter().any(|broken| broken.invariant == invariant);
+        assert!((1..=FOUND_WITHIN).any(is_found), "{bug}");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use control_plane::raft::MemoryDisk;
 use decision::config::{Config, Mode, Profile, SecretSource, Timings};
-use decision::name::{AgentId, ServiceName};
+use decision::name::AgentId;
 use turmoil::Sim;
 use wire::authority::Authority;
 use wire::identity::{Identity, TrustDomain};
@@ -19,15 +19,14 @@ use super::judge::Judge;
 use super::machine::{host, name};
 use super::operators::Operators;
 use super::std_clock;
-use crate::linearizable::{Verdict, check_register};
+use super::verdict::{demands, report};
 use crate::sim::chance::Chance;
-use crate::sim::clock::Clock;
 use crate::sim::fault::Planned;
 use crate::sim::ground::Machine;
 use crate::sim::layout::Layout;
 use crate::sim::queue::Moment;
 use crate::sim::schedule::schedule;
-use crate::sim::setup::{self, MANY_MOVES, REGIONS, SERVICE};
+use crate::sim::setup::{self, MANY_MOVES, REGIONS};
 use crate::sim::{Options, Report};
 
 /// What is sent within a step arrives at the beginning of another.
@@ -35,14 +34,8 @@ const STEP: Duration = Duration::from_millis(2);
 const QUIET_BEFORE: Duration = Duration::from_secs(6);
 /// Whatever was broken is well again so long before the end.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(20);
-/// In the end somebody was answered since then.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// Of operators, in a second: else nobody was there to be disturbed.
-const ANSWERS_LEAST: f64 = 0.3;
 const TCP_SEGMENTS: usize = 4_096;
 const VALID_FOR: Duration = Duration::from_secs(365 * 86_400);
-/// Of the search for an order.
-const ATTEMPTS: u64 = 2_000_000;
 
 /// As the fast depth has it: what came of a seed, what broke in it, and what mattered, for a person.
 ///
@@ -63,8 +56,7 @@ fn runs(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
     let calm = Moment(0) + until;
     let drawn = schedule(&chance, layout, Moment(0) + QUIET_BEFORE.min(until), calm);
     let planned = options.faults.clone().unwrap_or(drawn);
-    let clocks = (0..layout.machines()).map(|_| Clock::new(0)).collect();
-    let ground = Ground::new(layout, seed ^ 0x5eed, options.is_read, clocks);
+    let ground = Ground::new(layout, seed ^ 0x5eed, options);
     let mut judge = Judge::new(ground.clone());
     let world = World { seed, ground: ground.clone(), layout, planned: planned.clone(), calm };
     // A part that panics is a bug found, and ends the run.
@@ -97,7 +89,7 @@ impl World {
     fn runs(&self, chance: &Chance, lasts: Duration, judge: &mut Judge) -> Result<(), String> {
         let profile = *chance.pick(&[Profile::Balanced, Profile::Balanced, Profile::Fast]);
         let base = Base { near: Duration::from_millis(1), far: far(profile, chance) };
-        let disks = vec![(); self.layout.regions].iter().map(|()| MemoryDisk::default()).collect::<Vec<_>>();
+        let disks: Vec<_> = self.layout.controllers().map(|_| MemoryDisk::default()).collect();
         let mut sim = turmoil::Builder::new()
             .rng_seed(self.seed)
             .tick_duration(STEP)
@@ -122,7 +114,7 @@ impl World {
                 return Ok(());
             }
         }
-        self.demands(judge);
+        demands(&self.ground, judge);
         Ok(())
     }
 
@@ -170,37 +162,6 @@ impl World {
         lives(sim, name(layout, machine), move || operators.clone().run());
         Ok(())
     }
-
-    /// Everything has been well for a while.
-    fn demands(&self, judge: &mut Judge) {
-        let now = Moment(0) + self.ground.truth().step.since(Moment(0));
-        self.ground.truth().step = now;
-        let answered = self.ground.truth().answered;
-        if answered.is_none_or(|at| now.since(at) > ANSWERED_WITHIN) {
-            let detail = format!("no operator was answered since {answered:?}");
-            judge.ledger.finds(now, "L1", detail);
-        }
-        let held = judge.ledger.newest().1.databases.get(&ServiceName::from(SERVICE)).cloned();
-        let serves = held.as_ref().is_some_and(|held| held.holder().is_some_and(|by| held.is_primary(by)));
-        if !serves {
-            let detail = format!("nobody takes writes: {:?}", held.map(|held| (held.owner, held.instances)));
-            judge.ledger.finds(now, "L1", detail);
-        }
-        judge.demands_agreement(now);
-        let history = self.ground.truth().history.clone();
-        let operations = history.len();
-        match check_register(history, ATTEMPTS) {
-            Verdict::Linearizable => {}
-            Verdict::Not { most } => {
-                let detail = format!("{most} of {operations} operations of operators can be put in order");
-                judge.ledger.finds(now, "S7", detail);
-            }
-            Verdict::TooLong => {
-                let detail = "whether operators saw one order was not found out in time".to_owned();
-                judge.ledger.finds(now, "S7", detail);
-            }
-        }
-    }
 }
 
 fn lives<F, Fut>(sim: &mut Sim<'_>, name: String, part: F)
@@ -234,30 +195,4 @@ fn config(profile: Profile, timings: Timings, chance: &Chance) -> Config {
         database.max_data_loss.time = Duration::from_secs(60);
     }
     config
-}
-
-fn report(ground: &Ground, judge: &Judge, faults: usize, lasts: Duration) -> Report {
-    let mut truth = ground.truth();
-    let (entries, state) = judge.ledger.newest();
-    state.journal.head().to_string().bytes().for_each(|byte| truth.trace.mixes(u64::from(byte)));
-    let answers = truth.history.iter().filter(|operation| operation.answered.is_some()).count();
-    let violations = judge.ledger.violations().iter().chain(&truth.violations).cloned().collect();
-    let inconclusive = match () {
-        () if (answers as f64) < lasts.as_secs_f64() * ANSWERS_LEAST => Some("hardly anybody was answered"),
-        () if truth.writers.granted == 0 => Some("no lease was renewed"),
-        () if faults == 0 => Some("nothing broke"),
-        () => None,
-    };
-    Report {
-        trace_hash: truth.trace.hash(),
-        events: truth.trace.events(),
-        faults,
-        entries,
-        moves: state.moves.len(),
-        phases: truth.writers.granted,
-        writes: answers,
-        lost: 0,
-        violations,
-        inconclusive,
-    }
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use wire::lease::{Renewal, Renewed};
 
 use super::Life;
+use crate::sim::planted::Around;
 use crate::sim::queue::Moment;
 
 const MOST_UNDER_WAY: usize = 8;
@@ -96,7 +97,10 @@ impl Lease {
             return;
         }
         life.ground.happens(GRANTED, life.machine, wanted.epoch.0);
-        let until = sent + wanted.timings.ttl;
+        let until = match life.ground.has(Around::PromotesUnguarded) {
+            true => Moment(u64::MAX),
+            false => sent + wanted.timings.ttl,
+        };
         let may = life.ground.truth().writers.may_write(&life.id.region, wanted.epoch, now, until);
         if let Err(detail) = may {
             life.ground.finds("S1", detail);
