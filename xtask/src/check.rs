@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::{cargo, output, run};
+use crate::{cargo, output, run, sim};
 
 /// Crates that would bring I/O, clocks, randomness or logging into `decision/`.
 const BANNED_CRATES: [&str; 8] = ["tokio", "tonic", "tracing", "log", "rand", "getrandom", "mio", "hyper"];
@@ -34,6 +34,7 @@ pub fn check() -> anyhow::Result<ExitCode> {
     run(cargo(&["fmt", "--all", "--check"]))?;
     purity()?;
     run(cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    run(sim::clippy_whole()?)?;
     deny()?;
     eprintln!("checks passed");
     Ok(ExitCode::SUCCESS)

@@ -58,6 +58,13 @@ pub fn whole(args: &[String]) -> anyhow::Result<ExitCode> {
     pass_on(For::Whole, &["sim", "--depth", "whole"], args)
 }
 
+/// What the clippy of the workspace does not see.
+pub fn clippy_whole() -> anyhow::Result<Command> {
+    let (mut clippy, _) = cargo_for(For::Whole, &["clippy", "--all-targets"])?;
+    clippy.args(["--", "-D", "warnings"]);
+    Ok(clippy)
+}
+
 /// `chaos mutants`, by a program whose rules have bugs to be put in.
 pub fn mutants(args: &[String]) -> anyhow::Result<ExitCode> {
     pass_on(For::Mutants, &["mutants"], args)
