@@ -82,13 +82,13 @@ pub async fn run(
 ///
 /// # Errors
 /// It did not start; see [`StartError`].
-pub async fn run_on(
+pub async fn run_on<Started: Future<Output = Result<Node, raft::StartError>>>(
     settings: Settings,
     host: Host,
     credentials: Credentials,
     public: &Handle,
     shutdown: CancellationToken,
-    start: impl AsyncFnOnce(raft::Settings, Dial) -> Result<Node, raft::StartError>,
+    start: impl FnOnce(raft::Settings, Dial) -> Started,
 ) -> Result<(), StartError> {
     raft::draw_from(host.random.clone());
     // A drill may close the gate; whether it is to go on is asked past it.

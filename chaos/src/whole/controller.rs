@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use control_plane::raft::{self, Commit, Dial, Member, MemoryDisk, Node};
+use control_plane::raft::{self, Commit, Dial, Member, MemoryDisk};
 use decision::config::Timings;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ impl Controller {
         let disk = Attached { disk: self.disk, forgets: ground.has(Around::SaysBeforeSync) };
         let (disk, commit) = (Arc::new(disk), Commit::Slow(sync_takes(&ground, machine)));
         let noted = ground.clone();
-        let start = async move |settings: raft::Settings, dial: Dial| -> Result<Node, raft::StartError> {
+        let start = |settings: raft::Settings, dial: Dial| async move {
             let node = raft::start_on(settings, disk, commit, dial).await?;
             noted.truth().nodes.insert(machine, node.clone());
             Ok(node)
