@@ -15,6 +15,7 @@ use region_agent::database::tell::Teller;
 use super::Life;
 use super::copy::Copy;
 use super::lease::Lease;
+use crate::sim::planted::Around;
 use crate::sim::setup::{REGIONS, SERVICE};
 
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
@@ -126,7 +127,9 @@ impl Look<'_> {
                 None
             }
             // Its guard has ended it.
-            (true, false) => self.ends(copy, false, "the lease was over"),
+            (true, false) if !self.life.ground.has(Around::PromotesUnguarded) => {
+                self.ends(copy, false, "the lease was over")
+            }
             (false, true) => {
                 copy.position.timeline += 1;
                 copy.branch = Some(Branch { timeline: copy.position.timeline, epoch: wanted.epoch });
@@ -134,7 +137,7 @@ impl Look<'_> {
                 self.life.ground.line(|| format!("{} leads at epoch {}", self.life.id, wanted.epoch));
                 None
             }
-            (false, false) => None,
+            (_, false) => None,
         }
     }
 
