@@ -57,13 +57,14 @@ impl Depth {
         }
     }
 
-    fn has(self, bug: Bug) -> bool {
+    /// Those that can be put into it.
+    fn bugs(self) -> Vec<Bug> {
         match self {
-            Depth::Fast => true,
+            Depth::Fast => Bug::all().collect(),
             #[cfg(regent_whole)]
-            Depth::Whole => chaos::whole::BUGS.contains(&bug),
+            Depth::Whole => chaos::whole::BUGS.to_vec(),
             #[cfg(not(regent_whole))]
-            Depth::Whole => false,
+            Depth::Whole => Vec::new(),
         }
     }
 
@@ -94,7 +95,7 @@ struct Line<'a> {
 
 pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
     let run = flags.depth.run()?;
-    if let Some(bug) = flags.planted.filter(|bug| !flags.depth.has(*bug)) {
+    if let Some(bug) = flags.planted.filter(|bug| !flags.depth.bugs().contains(bug)) {
         anyhow::bail!("{bug} can be put into the fast depth alone");
     }
     let lasts = Duration::from_secs(flags.minutes.unwrap_or(flags.depth.minutes()) * 60);
