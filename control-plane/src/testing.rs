@@ -18,7 +18,7 @@ use wire::serve::{ServeLimits, serve};
 use wire::tls::{Credentials, Expect};
 
 use crate::controller::Controller;
-use crate::raft::{Commit, Fsync, Member, Settings, fdatasync, open_disk, start_on};
+use crate::raft::{Commit, Fsync, Member, Settings, fdatasync, open_disk, open_store, start_on};
 use crate::run;
 
 pub(crate) const CLUSTER: &str = "group";
@@ -73,7 +73,8 @@ impl Group {
             };
             let disk = Arc::new(open_disk(&settings, fsync.clone()).unwrap());
             let dial = run::dial(&host, &credentials);
-            let node = start_on(settings, disk, Commit::Grouped, dial).await.unwrap();
+            let store = open_store(&settings, disk, Commit::Grouped).unwrap();
+            let node = start_on(settings, store, dial).await.unwrap();
             let controller = Controller::new(node, host.clone(), credentials.clone(), region);
             let routes = run::routes(&controller, stop.clone());
             let listener = TlsListener::new(listener, credentials, HandshakeLimits::default());

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use wire::tls::Credentials;
 
 use super::disk::{Attached, sync_takes};
-use super::ground::Ground;
+use super::ground::{Ground, Running};
 use super::machine::{PAGE_PORT, PORT, address, host, listen};
 use crate::sim::ground::Machine;
 use crate::sim::planted::Around;
@@ -64,8 +64,9 @@ impl Controller {
         let (disk, commit) = (Arc::new(disk), Commit::Slow(sync_takes(&ground, machine)));
         let noted = ground.clone();
         let start = |settings: raft::Settings, dial: Dial| async move {
-            let node = raft::start_on(settings, disk, commit, dial).await?;
-            noted.truth().nodes.insert(machine, node.clone());
+            let store = raft::open_store(&settings, disk, commit)?;
+            let node = raft::start_on(settings, store.clone(), dial).await?;
+            noted.truth().running.insert(machine, Running { node: node.clone(), store });
             Ok(node)
         };
         let shutdown = CancellationToken::new();

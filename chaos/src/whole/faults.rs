@@ -132,7 +132,7 @@ impl Faults {
         let layout = self.layout;
         let is_first = {
             let mut truth = self.ground.truth();
-            truth.nodes.remove(&machine);
+            truth.running.remove(&machine);
             truth.downs[machine] += 1;
             let region = layout.region(machine);
             if with_server && layout.is_data(machine) {

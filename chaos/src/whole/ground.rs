@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use control_plane::raft::Node;
+use control_plane::raft::{Node, Store};
 
 use super::agent::copy::Copy;
 use super::ways::WayStates;
@@ -24,6 +24,13 @@ use crate::sim::{Bug, Options};
 /// Of one kind, so many are told.
 const VIOLATIONS_MOST: usize = 20;
 
+/// The member of a controller, and what it remembers.
+#[derive(Clone)]
+pub struct Running {
+    pub node: Node,
+    pub store: Store,
+}
+
 pub struct Truth {
     pub layout: Layout,
     /// Of the step that is under way.
@@ -31,7 +38,7 @@ pub struct Truth {
     pub trace: Trace,
     pub violations: Vec<Violation>,
     /// Controllers that run, by machine.
-    pub nodes: BTreeMap<Machine, Node>,
+    pub running: BTreeMap<Machine, Running>,
     pub clocks: Vec<Clock>,
     /// How much longer a sync takes.
     pub slow_disks: Vec<Duration>,
@@ -66,7 +73,7 @@ impl Ground {
             step: Moment(0),
             trace: Trace::new(options.is_read),
             violations: Vec::new(),
-            nodes: BTreeMap::new(),
+            running: BTreeMap::new(),
             clocks: vec![Clock::new(0); machines],
             slow_disks: vec![Duration::ZERO; machines],
             downs: vec![0; machines],

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use control_plane::raft::Node;
+use control_plane::raft::{Node, Store};
 use futures::FutureExt;
 
 use super::controller::member;
-use super::ground::Ground;
+use super::ground::{Ground, Running};
 use crate::sim::ground::Machine;
 use crate::sim::ledger::Ledger;
 use crate::sim::queue::Moment;
@@ -51,13 +51,13 @@ impl Judge {
     }
 
     pub fn looks(&mut self) {
-        let (now, nodes) = {
+        let (now, running) = {
             let truth = self.ground.truth();
-            (truth.step, truth.nodes.clone())
+            (truth.step, truth.running.clone())
         };
-        for (machine, node) in nodes {
+        for (machine, Running { node, store }) in running {
             self.looks_at_leader(machine, &node);
-            self.looks_at_applied(now, machine, &node);
+            self.looks_at_applied(now, machine, &node, &store);
         }
     }
 
@@ -70,7 +70,7 @@ impl Judge {
         self.ground.line(|| format!("member {} leads in term {}", member(machine), status.term));
     }
 
-    fn looks_at_applied(&mut self, now: Moment, machine: Machine, node: &Node) {
+    fn looks_at_applied(&mut self, now: Moment, machine: Machine, node: &Node, store: &Store) {
         let applied = node.view().applied().borrow().map_or(0, |id| id.index);
         let judged = self.judged.entry(machine).or_default();
         if applied == *judged {
@@ -79,7 +79,7 @@ impl Judge {
         let from = std::mem::replace(judged, applied) + 1;
         self.ground.happens(APPLIED, machine, applied);
         self.looks += 1;
-        let logged = match node.log(from, applied + 1).now_or_never() {
+        let logged = match store.logged(from, applied + 1).now_or_never() {
             Some(Ok(logged)) => logged,
             other => {
                 let detail = format!("the log of member {} cannot be read: {other:?}", member(machine));
@@ -139,14 +139,14 @@ impl Judge {
 
     /// All run, and have come about as far as any, and to the same.
     pub fn demands_agreement(&mut self, now: Moment) {
-        let (layout, nodes) = {
+        let (layout, running) = {
             let truth = self.ground.truth();
-            (truth.layout, truth.nodes.clone())
+            (truth.layout, truth.running.clone())
         };
         let (newest, expected) = self.ledger.newest();
         let mut behind = Vec::new();
         for machine in layout.controllers() {
-            let Some(node) = nodes.get(&machine) else {
+            let Some(Running { node, .. }) = running.get(&machine) else {
                 behind.push(format!("member {} does not run", member(machine)));
                 continue;
             };

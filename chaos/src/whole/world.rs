@@ -72,7 +72,7 @@ fn runs(seed: u64, options: &Options) -> (Report, Vec<Planned>, Vec<String>) {
     }
     let report = report(&ground, &judge, planned.len(), options.lasts);
     // They hold the ground that holds them.
-    ground.truth().nodes.clear();
+    ground.truth().running.clear();
     let lines = ground.truth().trace.lines().to_vec();
     (report, planned, lines)
 }

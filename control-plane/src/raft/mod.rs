@@ -13,6 +13,7 @@ mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod log_store;
+mod logged;
 mod members;
 mod memory_disk;
 mod node;
@@ -31,8 +32,9 @@ pub use data_dir::{DataDirError, Identity};
 pub use disk::{Disk, Fsync, Op, SledDisk, Table, Visit, fdatasync};
 pub use error::{MembersError, ProposeError, ReadError, StartError};
 pub use log_store::Store;
+pub use logged::Logged;
 pub use memory_disk::MemoryDisk;
-pub use node::{Committed, Logged, Node, open_disk, start, start_on};
+pub use node::{Committed, Node, open_disk, open_store, start, start_on};
 pub use runtime::{Runtime, draw_from};
 pub use server::{Service, uncertified};
 pub use settings::Settings;

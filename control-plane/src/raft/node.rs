@@ -12,8 +12,7 @@ use openraft::error::{
 use openraft::impls::ProgressResponder;
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::raft::ClientWriteResponse;
-use openraft::storage::RaftLogReader;
-use openraft::{EntryPayload, Instant, ReadPolicy};
+use openraft::{Instant, ReadPolicy};
 use tokio::sync::Semaphore;
 use wire::proto::regent::raft::v1::raft_server::RaftServer;
 
@@ -26,7 +25,7 @@ use super::server::Service;
 use super::settings::Settings;
 use super::state_machine::{StateMachine, View};
 use super::status::{Status, StatusWatch};
-use super::types::{Entry, LogId, Proposal, Raft, TypeConfig};
+use super::types::{Proposal, Raft, TypeConfig};
 use super::writer::Commit;
 
 /// The largest command, as JSON.
@@ -46,7 +45,6 @@ pub struct Node {
     pub(super) raft: Raft,
     pub(super) settings: Arc<Settings>,
     pub(super) peers: Peers,
-    store: Store,
     view: View,
     permits: Arc<Semaphore>,
 }
@@ -58,13 +56,6 @@ pub struct Committed {
     pub outcome: Outcome,
 }
 
-/// An entry of the log; without a command, where Raft itself made it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Logged {
-    pub id: LogId,
-    pub command: Option<Stamped>,
-}
-
 /// Opens the data folder and starts the member on it. It serves once [`Node::service`] is served, and
 /// waits for [`Node::initialize`] or for a leader that adds it.
 ///
@@ -73,7 +64,8 @@ pub struct Logged {
 pub async fn start(settings: Settings, dial: Dial) -> Result<Node, StartError> {
     settings.config()?;
     let disk = open_disk(&settings, fdatasync())?;
-    start_on(settings, Arc::new(disk), Commit::Grouped, dial).await
+    let store = open_store(&settings, Arc::new(disk), Commit::Grouped)?;
+    start_on(settings, store, dial).await
 }
 
 /// Claims and opens the data folder; `fsync` is what makes bytes durable.
@@ -98,18 +90,20 @@ fn data_error(settings: &Settings, error: std::io::Error) -> DataDirError {
     }
 }
 
-/// As [`start`], on a disk handed in.
+/// What a member remembers, on a disk handed in. The disk is let go of with the last clone.
+///
+/// # Errors
+/// The disk is damaged, or cannot be read.
+pub fn open_store(settings: &Settings, disk: Arc<dyn Disk>, commit: Commit) -> Result<Store, StartError> {
+    Ok(Store::open(disk, commit).map_err(|error| data_error(settings, error))?)
+}
+
+/// As [`start`], on a store that is open.
 ///
 /// # Errors
 /// See [`StartError`]: nothing was started.
-pub async fn start_on(
-    settings: Settings,
-    disk: Arc<dyn Disk>,
-    commit: Commit,
-    dial: Dial,
-) -> Result<Node, StartError> {
+pub async fn start_on(settings: Settings, store: Store, dial: Dial) -> Result<Node, StartError> {
     let config = Arc::new(settings.config()?);
-    let store = Store::open(disk, commit).map_err(|error| data_error(&settings, error))?;
     let (machine, view) = StateMachine::new(store.clone());
     let patience = Patience {
         append: settings.append_patience(),
@@ -117,11 +111,11 @@ pub async fn start_on(
         silence: settings.silence_patience(),
     };
     let peers = Peers::new(settings.cluster_id.clone(), dial, patience);
-    let raft = Raft::new(settings.member_id, config, peers.clone(), store.clone(), machine)
+    let raft = Raft::new(settings.member_id, config, peers.clone(), store, machine)
         .await
         .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
     let permits = Arc::new(Semaphore::new(PROPOSALS_MAX));
-    Ok(Node { raft, settings: Arc::new(settings), peers, store, view, permits })
+    Ok(Node { raft, settings: Arc::new(settings), peers, view, permits })
 }
 
 impl Node {
@@ -139,22 +133,6 @@ impl Node {
     /// The state on this member, which may be behind the cluster's: a stale read.
     pub fn view(&self) -> &View {
         &self.view
-    }
-
-    /// What this member's log holds from an index to the one before another; less, where it was dropped. For whoever
-    /// judges it: of an entry that was applied nothing changes any more.
-    ///
-    /// # Errors
-    /// The disk.
-    pub async fn log(&self, from: u64, until: u64) -> std::io::Result<Vec<Logged>> {
-        let entries = self.store.clone().try_get_log_entries(from..until).await?;
-        let logged = |entry: Entry| match entry.payload {
-            EntryPayload::Normal(proposal) => {
-                Logged { id: entry.log_id, command: Some(proposal.into_stamped()) }
-            }
-            EntryPayload::Blank | EntryPayload::Membership(_) => Logged { id: entry.log_id, command: None },
-        };
-        Ok(entries.into_iter().map(logged).collect())
     }
 
     /// Leader, term, log and members as this member knows them.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Commit, Dial, Member, MemoryDisk, Node, Settings, start_on};
+use super::super::{Commit, Dial, Member, MemoryDisk, Node, Settings, open_store, start_on};
 use super::SOON;
 
 /// In the same term it could give two entries one number: what it had sent before it was synced, and what came then.
@@ -19,7 +19,8 @@ async fn a_leader_that_restarts_leads_another_term() {
             heartbeat: Duration::from_millis(10),
             ..Settings::new(1, "test", "")
         };
-        start_on(settings, Arc::new(disk.clone()), Commit::Inline, dial.clone())
+        let store = open_store(&settings, Arc::new(disk.clone()), Commit::Inline).unwrap();
+        start_on(settings, store, dial.clone())
     };
     let led_term = async |node: &Node| {
         let mut watch = node.watch_status();
