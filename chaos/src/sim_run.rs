@@ -76,12 +76,20 @@ impl Depth {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verdict {
+    Passed,
+    Failed,
+    Inconclusive,
+}
+
 /// A seed's line.
 #[derive(Serialize)]
 struct Line<'a> {
     seed: u64,
     trace_hash: String,
-    verdict: &'a str,
+    verdict: Verdict,
     faults: usize,
     events: u64,
     entries: u64,
@@ -103,7 +111,8 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(replay(run, seed, lasts, flags.planted));
     }
     let Seeds(Range { start, end }) = flags.seeds.clone();
-    let (next, done, lost) = (AtomicU64::new(start), AtomicU64::new(0), AtomicU64::new(0));
+    // As many as came to each verdict.
+    let (next, came_to) = (AtomicU64::new(start), [const { AtomicU64::new(0) }; 3]);
     let began = Instant::now();
     let is_over = || flags.within.is_some_and(|within| began.elapsed().as_secs() >= within);
     let next = || {
@@ -113,33 +122,33 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
     share(flags.jobs, next, |seed| {
         let options = Options { planted: flags.planted, ..Options::lasting(lasts) };
         let (report, faults, _) = run(seed, &options);
-        done.fetch_add(1, Ordering::Relaxed);
-        lost.fetch_add(u64::from(!tell(flags, seed, &report)), Ordering::Relaxed);
-        if flags.output.is_none() && !report.violations.is_empty() {
+        let verdict = tell(flags, seed, &report);
+        came_to[verdict as usize].fetch_add(1, Ordering::Relaxed);
+        if flags.output.is_none() && verdict == Verdict::Failed {
             tell_shrunk(run, seed, &options, faults, &report);
         }
     });
-    let (done, lost) = (done.into_inner(), lost.into_inner());
+    let [passed, failed, inconclusive] = came_to.map(AtomicU64::into_inner);
+    let done = passed + failed + inconclusive;
     let seconds = done as f64 * lasts.as_secs_f64();
     let took = began.elapsed().as_secs_f64();
     eprintln!(
-        "{done} seeds, {seconds:.0} simulated seconds in {took:.1} s: {:.0} a second; {lost} failed",
+        "{done} seeds, {seconds:.0} simulated seconds in {took:.1} s: {:.0} a second; {failed} failed, {inconclusive} inconclusive",
         seconds / took
     );
-    Ok(if lost > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Whether nothing was broken.
-fn tell(flags: &Flags, seed: u64, report: &Report) -> bool {
+fn tell(flags: &Flags, seed: u64, report: &Report) -> Verdict {
     let violations: Vec<String> =
         report.violations.iter().map(|broken| format!("{}: {}", broken.invariant, broken.detail)).collect();
     let line = Line {
         seed,
         trace_hash: format!("{:016x}", report.trace_hash),
         verdict: match report.inconclusive {
-            _ if !violations.is_empty() => "failed",
-            Some(_) => "inconclusive",
-            None => "passed",
+            _ if !violations.is_empty() => Verdict::Failed,
+            Some(_) => Verdict::Inconclusive,
+            None => Verdict::Passed,
         },
         faults: report.faults,
         events: report.events,
@@ -156,12 +165,12 @@ fn tell(flags: &Flags, seed: u64, report: &Report) -> bool {
             for broken in &line.violations {
                 println!("seed {seed}: {broken}");
             }
-            if let (Some(why), true) = (line.inconclusive, line.violations.is_empty()) {
+            if let (Some(why), Verdict::Inconclusive) = (line.inconclusive, line.verdict) {
                 println!("seed {seed} proves nothing: {why}");
             }
         }
     }
-    line.violations.is_empty()
+    line.verdict
 }
 
 fn tell_shrunk(run: Run, seed: u64, options: &Options, faults: Vec<Planned>, report: &Report) {
