@@ -9,20 +9,28 @@ use super::fault::Fault;
 use super::ground::Machine;
 use super::layout::Layout;
 use super::schedule::{lasts, slow};
+use super::traps::trap;
 
 /// A moment at which something has just begun, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Elected,
+    /// For the first time since it was elected.
+    Commits,
     Opened,
     StepStarted,
     StepEnded,
+    /// The end of a lease is proposed.
+    Expiring,
     Vacant,
     Granted,
     Alone,
     Over,
-    /// By an agent, and nobody knows of it yet.
+    /// It begins to end in order, for its heir.
+    Yields,
+    /// By an agent, and nobody knows of it yet: what ended in order, and what did not.
     Released,
+    GaveUp,
     Promotes,
     /// It takes writes.
     Begun,
@@ -30,16 +38,20 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Phase; 12] = [
+    const ALL: [Phase; 16] = [
         Phase::Elected,
+        Phase::Commits,
         Phase::Opened,
         Phase::StepStarted,
         Phase::StepEnded,
+        Phase::Expiring,
         Phase::Vacant,
         Phase::Granted,
         Phase::Alone,
         Phase::Over,
+        Phase::Yields,
         Phase::Released,
+        Phase::GaveUp,
         Phase::Promotes,
         Phase::Begun,
         Phase::Copies,
@@ -69,6 +81,8 @@ pub enum Victim {
     Heir,
     /// The controller that leads.
     Leader,
+    /// One that does not, away from the holder.
+    Follower,
     Any(Machine),
 }
 
@@ -89,6 +103,8 @@ pub enum Harm {
 pub enum When {
     /// The one of this number, from 1, of these.
     Phase(Phase, usize),
+    /// The first of these in turn that come after it.
+    Since(Phase, usize, &'static [Phase]),
     /// The one of this number, of all.
     Any(usize),
 }
@@ -98,6 +114,8 @@ pub struct Ambush {
     pub when: When,
     pub after: Duration,
     pub lasts: Duration,
+    /// Or until the next of these.
+    pub until: Option<Phase>,
     pub victim: Victim,
     pub harm: Harm,
 }
@@ -106,9 +124,8 @@ impl Ambush {
     /// `phases`: all so far, with the one that has just come.
     pub fn is_due(&self, phases: &[Phase]) -> bool {
         match self.when {
-            When::Phase(phase, nth) => {
-                phases.last() == Some(&phase) && phases.iter().filter(|one| **one == phase).count() == nth
-            }
+            When::Phase(phase, nth) => is_last(phases, phase, nth, &[]),
+            When::Since(phase, nth, then) => is_last(phases, phase, nth, then),
             When::Any(nth) => phases.len() == nth,
         }
     }
@@ -131,11 +148,22 @@ impl Ambush {
     }
 }
 
-pub fn ambushes(chance: &Chance, layout: Layout) -> Vec<Ambush> {
+/// Whether the newest is the one of this number, or the last of those that come after it.
+fn is_last(phases: &[Phase], phase: Phase, nth: usize, then: &[Phase]) -> bool {
+    if phases.last() != Some(then.last().unwrap_or(&phase)) {
+        return false;
+    }
+    let mut left = phases.iter();
+    let is_first = left.by_ref().filter(|one| **one == phase).nth(nth - 1).is_some();
+    is_first && then.iter().all(|next| left.any(|one| one == next)) && left.next().is_none()
+}
+
+/// `is_failsafe`: whether a primary may go on by promises of the other agents.
+pub fn ambushes(chance: &Chance, layout: Layout, is_failsafe: bool) -> Vec<Ambush> {
     let mut laid = Vec::new();
     for _ in 0..*chance.pick(&[0, 3, 10, 25]) {
         if chance.permille(300) {
-            laid.extend(known(chance));
+            laid.extend(trap(chance, layout, is_failsafe));
             continue;
         }
         let when = When::Phase(*chance.pick(&Phase::ALL), 1 + chance.below(8) as usize);
@@ -147,41 +175,13 @@ pub fn ambushes(chance: &Chance, layout: Layout) -> Vec<Ambush> {
     laid
 }
 
-/// Moments that are known to be delicate.
-fn known(chance: &Chance) -> Vec<Ambush> {
-    let nth = 1 + chance.below(8) as usize;
-    let ms = Duration::from_millis;
-    let at = |phase, within_ms, (victim, harm), lasts_ms| Ambush {
-        when: When::Phase(phase, nth),
-        after: chance.between(Duration::ZERO, ms(within_ms)),
-        lasts: chance.between(ms(30), ms(lasts_ms)),
-        victim,
-        harm,
-    };
-    match chance.below(4) {
-        // That it has given back is on its way, the leader is lost, and the agent begins anew.
-        0 => vec![
-            at(Phase::Released, 4, (Victim::Holder, Harm::CrashAgent), 200),
-            at(Phase::Released, 20, (Victim::Leader, Harm::Crash), 5_000),
-        ],
-        // The heir ends just before it has everything.
-        1 => vec![at(Phase::StepStarted, 150, (Victim::Heir, Harm::CrashServer), 1_000)],
-        // Whoever was granted it is heard of no more, and its agent begins anew.
-        2 => vec![
-            at(Phase::Granted, 100, (Victim::Holder, Harm::CutFromControllers), 15_000),
-            at(Phase::Granted, 500, (Victim::Holder, Harm::CrashAgent), 400),
-        ],
-        // It wrote alone for a moment.
-        _ => vec![at(Phase::Begun, 80, (Victim::Holder, Harm::Crash), 20_000)],
-    }
-}
-
 fn draw(chance: &Chance, layout: Layout, when: When) -> Ambush {
     let after = *chance.pick(&[Duration::from_millis(4), Duration::from_millis(80), Duration::from_secs(1)]);
-    let victim = match chance.below(5) {
+    let victim = match chance.below(6) {
         0 => Victim::Holder,
         1 => Victim::Heir,
         2 => Victim::Leader,
+        3 => Victim::Follower,
         _ => Victim::Any(chance.below(layout.regions as u64 * 2) as Machine),
     };
     let harm = match chance.below(9) {
@@ -195,7 +195,14 @@ fn draw(chance: &Chance, layout: Layout, when: When) -> Ambush {
         7 => Harm::CutFromAgents,
         _ => Harm::SlowDisk(slow(chance)),
     };
-    Ambush { when, after: chance.between(Duration::ZERO, after), lasts: lasts(chance), victim, harm }
+    Ambush {
+        when,
+        after: chance.between(Duration::ZERO, after),
+        lasts: lasts(chance),
+        until: None,
+        victim,
+        harm,
+    }
 }
 
 #[cfg(test)]
@@ -207,12 +214,17 @@ mod tests {
         let phases = [Phase::Opened, Phase::Granted, Phase::Opened, Phase::Granted];
         let due = |when| {
             let (victim, harm) = (Victim::Leader, Harm::Crash);
-            let ambush = Ambush { when, after: Duration::ZERO, lasts: Duration::ZERO, victim, harm };
+            let (after, lasts) = (Duration::ZERO, Duration::ZERO);
+            let ambush = Ambush { when, after, lasts, until: None, victim, harm };
             (1..=phases.len()).filter(|n| ambush.is_due(&phases[..*n])).collect::<Vec<_>>()
         };
         assert_eq!(due(When::Phase(Phase::Granted, 2)), [4]);
         assert_eq!(due(When::Phase(Phase::Alone, 1)), [0; 0]);
         assert_eq!(due(When::Any(3)), [3]);
+        assert_eq!(due(When::Since(Phase::Opened, 1, &[Phase::Granted])), [2]);
+        assert_eq!(due(When::Since(Phase::Granted, 1, &[Phase::Granted])), [4]);
+        assert_eq!(due(When::Since(Phase::Opened, 1, &[Phase::Opened, Phase::Granted])), [4]);
+        assert_eq!(due(When::Since(Phase::Granted, 2, &[Phase::Opened])), [0; 0]);
     }
 
     #[test]
@@ -222,6 +234,7 @@ mod tests {
             when: When::Any(1),
             after: Duration::ZERO,
             lasts: Duration::ZERO,
+            until: None,
             victim: Victim::Leader,
             harm,
         };

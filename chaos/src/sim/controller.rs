@@ -49,6 +49,8 @@ pub struct Controller {
     patience: Duration,
     /// The newest term in which it was elected.
     elected: Option<u64>,
+    /// Up to where the log was committed then, until it has committed more.
+    found: Option<u64>,
     /// While it leads, and has proved it.
     pub(super) term: Option<Term>,
     /// Rounds that were not proved yet, and when each began.
@@ -107,6 +109,7 @@ impl Controller {
             heard: Uptime::default(),
             patience: Duration::ZERO,
             elected: None,
+            found: None,
             term: None,
             rounds: VecDeque::new(),
             proved: None,
@@ -345,6 +348,11 @@ impl Controller {
                 self.tells(whose, index, answer, ground);
             }
         }
+        if self.elected == Some(self.raft.term())
+            && self.found.take_if(|found| *found < self.raft.committed()).is_some()
+        {
+            ground.phases.push(Phase::Commits);
+        }
         if self.applied > before {
             self.vacancies.note(&self.state, ground.uptime(self.machine));
             self.answers_reads(ground);
@@ -374,7 +382,7 @@ impl Controller {
     /// From now on it is heard of.
     fn is_elected(&mut self, ground: &mut Ground) {
         let term = self.raft.term();
-        self.elected = Some(term);
+        (self.elected, self.found) = (Some(term), Some(self.raft.committed()));
         ground.ledger.leads(ground.queue.now(), term, self.id);
         ground.phases.push(Phase::Elected);
         self.rounds.clear();
@@ -441,11 +449,16 @@ impl Controller {
             return self.looks_in(Duration::ZERO, ground);
         }
         let number = term.number;
+        let ends_lease =
+            decision.commands.iter().any(|command| matches!(command, Command::ExpireLease { .. }));
         let batch = Command::Batch { commands: decision.commands };
         let name = Rc::clone(&self.name);
         let Some(index) = self.proposes(batch, &name, Whose::Rules, ground) else {
             return self.looks_in(FAILED_AGAIN, ground);
         };
+        if ends_lease {
+            ground.phases.push(Phase::Expiring);
+        }
         if let Some(term) = &mut self.term
             && self.proposed.contains_key(&index)
         {

@@ -34,8 +34,8 @@ pub fn points(script: Script, seed: u64, after: &[Duration]) -> Vec<Ambush> {
     let boundaries = 1..=phases + BEYOND;
     let at = |nth| {
         after.iter().flat_map(move |after| {
-            let point =
-                |(victim, harm)| Ambush { when: When::Any(nth), after: *after, lasts: DOWN, victim, harm };
+            let (when, after, until) = (When::Any(nth), *after, None);
+            let point = move |(victim, harm)| Ambush { when, after, lasts: DOWN, until, victim, harm };
             VICTIMS.map(point)
         })
     };

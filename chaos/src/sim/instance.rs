@@ -438,7 +438,10 @@ impl Instance {
                 self.does(action, takes, ground);
             }
             Action::Create => self.does(action, chance(ground, 300, 1_500), ground),
-            Action::ShutDown { .. } => self.does(action, chance(ground, 5, 80), ground),
+            Action::ShutDown { .. } => {
+                ground.phases.push(Phase::Yields);
+                self.does(action, chance(ground, 5, 80), ground);
+            }
             Action::LookInto { .. } => self.does(action, chance(ground, 20, 200), ground),
         }
         Ok(())
@@ -641,7 +644,7 @@ impl Instance {
 
     /// S1: first nothing of it lives; then that is on disk; then it is told.
     fn gives_back(&mut self, mut release: Release, postgres: &mut Postgres, ground: &mut Ground) {
-        ground.phases.push(Phase::Released);
+        ground.phases.push(if release.clean.is_some() { Phase::Released } else { Phase::GaveUp });
         self.rules.following.is_stopped();
         self.is_gone(true, postgres, ground);
         let timeline = postgres.log().map(Log::timeline);

@@ -37,6 +37,7 @@ mod shrink;
 mod tests;
 mod timer;
 pub(crate) mod trace;
+mod traps;
 mod wal;
 mod watch;
 mod world;

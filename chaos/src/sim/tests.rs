@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use super::ambush::{Ambush, Harm, Phase, Victim, When};
+use super::failpoints;
+use super::fault::Fault;
 use super::planted::Around;
+use super::script::Script;
 use super::{Bug, Options, Report, run};
 
 fn options(minutes: u64) -> Options {
@@ -47,6 +51,21 @@ fn a_replica_that_missed_an_epoch_is_no_stranger() {
 #[test]
 fn one_that_crashed_as_a_primary_before_the_last_says_what_it_has() {
     assert_eq!(run(71, &options(10)).0.violations, []);
+}
+
+#[test]
+fn a_fault_ends_with_what_it_lasts_until() {
+    let lasts = |until| {
+        let (when, after, lasts) = (When::Phase(Phase::GaveUp, 1), Duration::ZERO, Duration::from_secs(25));
+        let stands_still = Ambush { when, after, lasts, until, victim: Victim::Follower, harm: Harm::Pause };
+        let (report, faults, _) = run(1, &failpoints::options(Script::ServerDies, vec![stands_still]));
+        assert_eq!(report.violations, []);
+        let pause = faults.iter().find(|planned| matches!(planned.fault, Fault::Pause(_))).unwrap();
+        pause.until.since(pause.from)
+    };
+    assert_eq!(lasts(None), Duration::from_secs(25));
+    let until_begun = lasts(Some(Phase::Begun));
+    assert!(!until_begun.is_zero() && until_begun < Duration::from_secs(10), "{until_begun:?}");
 }
 
 #[test]

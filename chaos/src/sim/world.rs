@@ -61,6 +61,8 @@ pub struct World {
     script: Option<Script>,
     faults: Vec<Planned>,
     ambushes: Vec<Ambush>,
+    /// The faults that end with the next of these.
+    ending: Vec<(Phase, usize)>,
     /// Each phase so far, as often as it came.
     phases: Vec<Phase>,
     /// Up to where the log, and its journal, were looked at.
@@ -160,12 +162,12 @@ impl World {
         let hosts = (0..layout.machines()).map(|_| Host::new(drift())).collect();
         let lasts = Moment(0) + options.lasts;
         let (wild, calm) = wild(options.lasts, options.script.is_some());
+        let is_failsafe = wished.is_some_and(|wished| wished.failsafe);
         let (faults, ambushes) = match (&options.faults, &options.script) {
             (Some(faults), _) => (faults.clone(), Vec::new()),
             (None, Some((script, ambushes))) => (script.faults(layout, wild, lasts), ambushes.clone()),
-            (None, None) => (faults(&chance, layout, options.lasts), ambushes(&chance, layout)),
+            (None, None) => (faults(&chance, layout, options.lasts), ambushes(&chance, layout, is_failsafe)),
         };
-        let by_lease = !wished.is_some_and(|wished| wished.failsafe);
         let members = layout.regions as u8;
         let controller = |n: usize| {
             let mut controller = Controller::new(n as u8, members, &format!("controller/{}", n + 1), timings);
@@ -201,6 +203,7 @@ impl World {
             operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec()),
             faults,
             ambushes,
+            ending: Vec::new(),
             phases: Vec::new(),
             seen: (0, 0),
             troubles: 0,
@@ -216,7 +219,7 @@ impl World {
                 hosts,
                 chance: Chance::new(seed ^ 0x5eed),
                 ledger: Ledger::default(),
-                history: History::new(SERVICE.into(), may_lose, by_lease),
+                history: History::new(SERVICE.into(), may_lose, !is_failsafe),
                 trace: Trace::new(options.is_read),
                 phases: Vec::new(),
                 planted: options.planted,
@@ -495,6 +498,9 @@ impl World {
                 continue;
             }
             self.phases.push(phase);
+            for (_, n) in self.ending.extract_if(.., |(until, _)| *until == phase).collect::<Vec<_>>() {
+                self.ends_early(n);
+            }
             let sprung = self.ambushes.iter().filter(|ambush| ambush.is_due(&self.phases));
             for ambush in sprung.copied().collect::<Vec<_>>() {
                 self.strikes(&ambush);
@@ -513,6 +519,17 @@ impl World {
         self.faults.push(Planned { from, until, fault });
         self.ground.queue.put(from, Event::Begins(n));
         self.ground.queue.put(until, Event::Ends(n));
+        self.ending.extend(ambush.until.map(|phase| (phase, n)));
+    }
+
+    /// Now, or as soon as it begins.
+    fn ends_early(&mut self, n: usize) {
+        let planned = &mut self.faults[n];
+        let at = self.ground.queue.now().max(planned.from);
+        if at < planned.until {
+            planned.until = at;
+            self.ground.queue.put(at, Event::Ends(n));
+        }
     }
 
     fn victim(&self, victim: Victim) -> Machine {
@@ -531,12 +548,22 @@ impl World {
                     self.layout.agent((self.layout.region(holder) + 1) % self.layout.regions)
                 })
             }
-            Victim::Leader => {
-                let leads = |machine: &Machine| self.controllers[*machine].leads(&self.ground);
-                self.layout.controllers().find(leads).unwrap_or(0)
+            Victim::Leader => self.leader(),
+            Victim::Follower => {
+                let leader = self.leader();
+                let follows = self.layout.controllers().filter(|machine| *machine != leader);
+                let is_near = |machine: &Machine| self.layout.region(*machine) == self.layout.region(holder);
+                follows.min_by_key(is_near).unwrap_or(leader)
             }
             Victim::Any(machine) => machine,
         }
+    }
+
+    /// The newest: one before it may not know of it.
+    fn leader(&self) -> Machine {
+        let leads = |machine: &Machine| self.controllers[*machine].raft.leads();
+        let term = |machine: &Machine| self.controllers[*machine].raft.term();
+        self.layout.controllers().filter(leads).max_by_key(term).unwrap_or(0)
     }
 
     fn begins(&mut self, n: usize) {
@@ -562,6 +589,10 @@ impl World {
 
     fn ends(&mut self, n: usize) {
         let now = self.ground.queue.now();
+        // It ended before.
+        if self.faults[n].until != now {
+            return;
+        }
         let fault = self.faults[n].fault.clone();
         self.ground.trace.happens(now, 4, n);
         self.ground.trace.line(now, || format!("{n} ends: {}", Shown(&fault, self.layout)));
