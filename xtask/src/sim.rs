@@ -12,8 +12,6 @@ const SEEDS: &str = "1..601";
 const SAME_SEEDS: &str = "1..17";
 const WHOLE_SEEDS: &str = "1..41";
 const WHOLE_SAME_SEEDS: &str = "1..5";
-/// Each bug is found within so many.
-const MUTANT_SEEDS: &str = "400";
 const PROFILE: &str = "sim";
 
 /// What a program is built for.
@@ -49,7 +47,6 @@ pub fn test() -> anyhow::Result<()> {
         }
         run(with(&program, &[&sim[..], &[seeds]].concat()))?;
     }
-    run(with(&build(For::Mutants)?, &["mutants", "--seeds", MUTANT_SEEDS]))?;
     // The others run with those of all crates.
     let (mut tests, _) = cargo_for(For::Whole, &["test", "--lib"])?;
     tests.args(["--", "whole::"]);
