@@ -88,7 +88,14 @@ async fn without_agent(how: Signal) {
     let (guard, _events, mut status) = place.guard().await;
     // Processes leave their folder a moment before they are gone.
     while status.running.is_some() {
-        status = guard.status().await.unwrap();
+        match guard.status().await {
+            Ok(now) => status = now,
+            // On a machine that is so busy that the guard itself came late, the backstop has fenced.
+            Err(error) => {
+                assert!(place.log().contains("did not run past its deadline"), "{error}");
+                return;
+            }
+        }
     }
     assert_eq!(status.last.unwrap().by, By::Fenced);
     guard.quit().await.unwrap();
