@@ -11,12 +11,14 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use wire::api::{ForwardAnswer, Forwarded};
 use wire::connect::{ChannelOptions, channel, with_causes};
+use wire::failpoint;
 use wire::host::Host;
 use wire::lease::{Renewal, Renewed};
 use wire::proto::regent::v1 as pb;
 use wire::proto::regent::v1::members_client::MembersClient;
 use wire::tls::{Credentials, Expect};
 
+use crate::boundary;
 use crate::freshness::Freshness;
 use crate::heard::Heard;
 use crate::raft::{Member, Node, ProposeError, ReadError};
@@ -105,6 +107,9 @@ impl Controller {
         by: &str,
         within: Duration,
     ) -> Result<Outcome, ProposeError> {
+        if failpoint::is_armed() {
+            boundary::before_proposing(&self.state(), &command);
+        }
         let at = self.heard.now().unwrap_or_else(|| self.host.clock.now());
         let stamped = Stamped { at, by: by.to_owned(), command };
         Ok(self.node.propose_in(term, stamped, within).await?.outcome)

@@ -1,6 +1,7 @@
 //! Who decides: the Raft group, the leader's loop, and what controllers serve.
 
 pub mod authorize;
+mod boundary;
 pub mod controller;
 pub mod documents;
 mod drill;

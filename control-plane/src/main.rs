@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use wire::failpoint;
 use wire::host::Host;
 use wire::identity::Identity;
 use wire::tls::{Credentials, Files};
@@ -77,6 +78,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     wire::log::start(&flags.log, matches!(flags.log_format, LogFormat::Json))?;
+    failpoint::arm(std::env::var_os(failpoint::FOLDER));
     // One thread each: what one commit wakes is then done and sent together, not by threads that wake
     // each other for every answer; and tokio's runtime of one thread serves its tasks in turn, where that of
     // many lets some of a thousand connections wait.

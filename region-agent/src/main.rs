@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use region_agent::{Settings, probe::Roots};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wire::failpoint;
 use wire::host::Host;
 use wire::tls::{Credentials, Files};
 
@@ -87,6 +88,7 @@ const MOST_BLOCKING: usize = 64;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    failpoint::arm(std::env::var_os(failpoint::FOLDER));
     let started = wire::log::start(&flags.log, flags.log_format == LogFormat::Json)
         .map_err(anyhow::Error::from)
         .and_then(|()| {

@@ -6,6 +6,7 @@ pub mod api;
 pub mod authority;
 pub mod connect;
 pub mod drill;
+pub mod failpoint;
 pub mod host;
 pub mod identity;
 pub mod lease;

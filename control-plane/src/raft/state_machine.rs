@@ -12,7 +12,9 @@ use tokio::sync::watch;
 
 use super::log_store::Store;
 use super::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::boundary;
 use decision::state::State;
+use wire::failpoint;
 
 /// Entries applied under one lock.
 const BATCH: usize = 256;
@@ -59,6 +61,7 @@ impl StateMachine {
         {
             let mut shared = self.state.write().expect("applying does not panic");
             let state = Arc::make_mut(&mut shared);
+            let journalled = state.journal.last_seq();
             for (entry, responder) in entries {
                 let outcome = match entry.payload {
                     EntryPayload::Blank => None,
@@ -71,6 +74,9 @@ impl StateMachine {
                     }
                 };
                 answers.extend(responder.map(|responder| (responder, outcome)));
+            }
+            if failpoint::is_armed() {
+                boundary::after_applying(state, journalled);
             }
         }
         self.applied.send_replace(Some(last));

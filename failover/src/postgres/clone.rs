@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use wire::failpoint;
+
 use super::config::{Desired, Role, Upstream};
 use super::create::remove_folder;
 use super::error::{Class, PostgresError};
@@ -210,7 +212,9 @@ fn put_in_place(
     };
     // It was of the folder that went aside.
     durable::remove(&paths.rewind_marker)?;
+    failpoint::before("swap-folders");
     durable::rename(&paths.new, &paths.data)?;
+    failpoint::after("swap-folders");
     durable::remove(&paths.cloned_marker)?;
     Ok(Cloned { aside })
 }

@@ -5,6 +5,7 @@ mod report;
 mod tail;
 
 use decision::lsn::Lsn;
+use wire::failpoint;
 
 use super::clone::{OWN_FILES, stopped, upstream_of};
 use super::config::{Desired, Upstream};
@@ -104,7 +105,9 @@ impl Postgres {
         };
         let saved = self.save_tail(&control, (&ours, our_timeline), fork).await?;
         let kept = self.change(begin).await?;
+        failpoint::before("pg-rewind");
         let finished = self.pg_rewind(&upstream, &["--no-sync"], |_| Ok(())).await?;
+        failpoint::after("pg-rewind");
         if !finished.status.success() {
             let reason = self.remote_failure(&upstream, &finished, Class::Reclone).to_string();
             return Ok(Rewound::Impossible { reason, saved: Some(saved) });

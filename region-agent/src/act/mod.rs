@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wire::agent::StepReport;
+use wire::failpoint;
 use wire::host::Host;
 
 use crate::goals::Held;
@@ -143,8 +144,10 @@ async fn carry_out(actor: Actor, task: Task, wished: Option<Database>) -> StepRe
         "step", %plan, %step, attempt, %epoch, service = %task.assignment.service
     );
     let timeout = task.assignment.timeout;
+    let deed = deed(&task.assignment.action);
     let acting = async {
         tracing::info!(action = %task.assignment.action, "step begins");
+        deed.inspect(|deed| failpoint::before(deed));
         // A fault of our own must not leave the plan waiting for its timeout.
         let result = AssertUnwindSafe(tokio::time::timeout(timeout, act(&actor, &task, wished.as_ref())))
             .catch_unwind()
@@ -156,6 +159,7 @@ async fn carry_out(actor: Actor, task: Task, wished: Option<Database>) -> StepRe
             }
             Err(_) => StepResult::Refused { why: "the agent panicked: see its log".to_owned() },
         };
+        deed.inspect(|deed| failpoint::after(deed));
         match &result {
             StepResult::Done { note } => {
                 actor.metrics.steps_done.add();
@@ -174,6 +178,19 @@ async fn carry_out(actor: Actor, task: Task, wished: Option<Database>) -> StepRe
     };
     let result = acting.instrument(span).await;
     StepReport { plan, step, attempt, epoch, result }
+}
+
+/// What tests end this process before and after.
+fn deed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::VerifyDns { .. } => Some("verify-dns"),
+        Action::VerifyWrite { .. } => Some("verify-write"),
+        Action::VerifyService { .. } => Some("verify-service"),
+        // Of servers of others, which no whole cluster of tests has; and what is never an agent's.
+        Action::ShiftDns { .. } | Action::Settle { .. } | Action::Fence { .. } | Action::Promote { .. } => {
+            None
+        }
+    }
 }
 
 async fn act(actor: &Actor, task: &Task, wished: Option<&Database>) -> StepResult {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use region_agent::guard;
+use wire::failpoint;
 
 /// Owns the right to kill PostgreSQL when its lease ends, whatever becomes of the agent.
 #[derive(Parser)]
@@ -72,6 +73,7 @@ impl Common {
 }
 
 fn main() -> ExitCode {
+    failpoint::arm(std::env::var_os(failpoint::FOLDER));
     let outcome = match Flags::parse().verb {
         Verb::Run(common) => guard::run(&common.settings()),
         Verb::End { socket } => guard::end(socket),

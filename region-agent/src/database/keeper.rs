@@ -18,6 +18,7 @@ use failover::postgres::Postgres;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+use wire::failpoint;
 use wire::host::Host;
 use wire::tls::Credentials;
 
@@ -29,6 +30,7 @@ use super::controllers::Controllers;
 use super::freshness::Kept;
 use super::health::Prober;
 use super::lease::LeaseKeeper;
+use super::perform;
 use super::promises::Given;
 use super::released::Released;
 use super::see::{self, Connection};
@@ -347,9 +349,14 @@ impl Keeper {
             Action::Problem(why) => return Err(why.clone()),
             action => {
                 tracing::info!(?action, epoch = %goal.epoch, "database");
+                let deed = perform::deed(action);
+                deed.inspect(|deed| failpoint::before(deed));
                 tokio::select! {
                     biased;
-                    done = self.perform(goal, &guard, &postgres, &look, observed.as_ref(), action) => done?,
+                    done = self.perform(goal, &guard, &postgres, &look, observed.as_ref(), action) => {
+                        done?;
+                        deed.inspect(|deed| failpoint::after(deed));
+                    }
                     // What was wished has changed; whatever was begun can be begun again.
                     () = is_overtaken(goals, goal) => tracing::info!(?action, "given up for a newer goal"),
                 }

@@ -11,6 +11,7 @@ use decision::goal::DatabaseGoal;
 use decision::name::RegionName;
 use decision::plan::Epoch;
 use failover::postgres::{Observed, Postgres, PostgresError, Rewound, Role, Sql, slot_name};
+use wire::failpoint;
 
 use super::keeper::Keeper;
 use super::log_tail::last_words;
@@ -47,6 +48,26 @@ async fn until_writable(sql: &Sql) -> Result<(), String> {
             return Err(format!("its promotion hangs: nothing was replayed for {} s", within.as_secs()));
         }
         (within, before) = (REPLAYS_WITHIN, Some(replayed));
+    }
+}
+
+/// What tests end this process before and after.
+pub(super) fn deed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Rest | Action::Wait(_) | Action::Settled | Action::Lease | Action::Problem(_) => None,
+        // It changes nothing.
+        Action::LookInto { .. } => None,
+        Action::Create => Some("create"),
+        Action::StartPrimary => Some("start-primary"),
+        Action::StartReplica { .. } => Some("start-replica"),
+        Action::Promote => Some("promote"),
+        Action::Follow { .. } => Some("follow"),
+        Action::ShutDown { .. } => Some("shut-down"),
+        Action::Stop => Some("stop"),
+        Action::Kill(_) => Some("kill"),
+        Action::Rewind { .. } => Some("rewind"),
+        Action::Clone { .. } => Some("clone"),
+        Action::Release { .. } => Some("release"),
     }
 }
 
@@ -209,8 +230,10 @@ impl Keeper {
         if observed.is_none_or(|observed| observed.synchronous_standby_names != names) {
             sql.set_sync_standbys(&waiting, CHECKPOINT_WITHIN).await.map_err(say)?;
         }
+        failpoint::before("take-writes");
         sql.promote().await.map_err(say)?;
         until_writable(sql).await?;
+        failpoint::after("take-writes");
         tracing::info!(ms = began.elapsed().as_millis() as u64, epoch = %goal.epoch, "promoted");
         self.tended = None;
         // Its epoch, and that it follows nobody, for whoever reads the files.

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use decision::database::InstanceReport;
 use decision::database::report::Release;
+use decision::database::{InstanceReport, InstanceRole};
 use decision::name::ServiceName;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
+use wire::failpoint;
 use wire::lease::Told;
 
 use super::controllers::Controllers;
@@ -85,10 +86,22 @@ async fn tell_newest<T: Clone>(
     }
 }
 
+/// What tests end this process before and after.
+fn deed(told: &Told) -> Option<&'static str> {
+    match told {
+        Told::Released { .. } => Some("tell-release"),
+        Told::Instance { report, .. } => {
+            matches!(report.role, InstanceRole::Primary { .. }).then_some("tell-primary")
+        }
+    }
+}
+
 /// Again and again beside what is not answered: a controller may have passed it on to a leader that is gone,
 /// and wait for that. Told twice it changes nothing.
 async fn until_told(controllers: &Controllers, told: Option<&Told>) {
     let Some(told) = told else { return std::future::pending().await };
+    let deed = deed(told);
+    deed.inspect(|deed| failpoint::before(deed));
     let mut under_way = FuturesUnordered::new();
     let mut again = tokio::time::interval(TELL_AGAIN);
     loop {
@@ -98,6 +111,7 @@ async fn until_told(controllers: &Controllers, told: Option<&Told>) {
             },
             Some(answer) = under_way.next() => match answer {
                 Ok(outcome) => {
+                    deed.inspect(|deed| failpoint::after(deed));
                     if let Some(refusal) = outcome.refusal() {
                         tracing::warn!(%refusal, "the controllers refused what was told of the database");
                     }

@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use wire::failpoint;
 
 use super::protocol::{
     Answer, Ask, Body, Event, Fenced, Lease, MOST_LINE, Message, Refusal, Request, Start, Status, StopMode,
@@ -350,7 +351,8 @@ fn spawn(settings: &Settings) -> Result<Child, GuardError> {
     }
     // What the agent was trusted with is not the guard's to know, nor PostgreSQL's.
     command.env_clear();
-    command.envs(env::var_os("PATH").map(|path| ("PATH", path)));
+    let passed_on = ["PATH"].into_iter().chain(failpoint::is_armed().then_some(failpoint::FOLDER));
+    command.envs(passed_on.filter_map(|name| Some((name, env::var_os(name)?))));
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.kill_on_drop(false);
     command.spawn().map_err(|error| cannot(format!("{}: {error}", program.display())))

@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
+use wire::failpoint;
 
 use super::backstop::{BUSY_EVERY_NS, Backstop, Told};
 use super::clock::{Alarm, MILLISECOND, now_ns};
@@ -22,7 +23,7 @@ use super::hold::{Holder, Reply};
 use super::link::{Broken, Link};
 use super::log::Log;
 use super::protocol::{
-    Answer, Ask, Body, Ended, Event, Message, Refusal, Role, Start, StopMode, VERSION, line, parse,
+    Answer, Ask, Body, Ended, Event, Lease, Message, Refusal, Role, Start, StopMode, VERSION, line, parse,
 };
 use super::watchdog::{PET_EVERY_NS, Watchdog};
 
@@ -254,7 +255,13 @@ impl Serve {
             self.backstop.tell(Told::Armed(lease.deadline_ns));
         }
         let watchdog = self.watchdog.state();
-        match self.holder.request(request.ask, now, self.backstop.lives(), watchdog) {
+        let deed = deed(&request.ask, self.holder.armed());
+        deed.inspect(|deed| failpoint::before(deed));
+        let reply = self.holder.request(request.ask, now, self.backstop.lives(), watchdog);
+        if let (Reply::Now(_), Some(deed)) = (&reply, deed) {
+            failpoint::after(deed);
+        }
+        match reply {
             Reply::WhenGone => {
                 self.waiting.push(id);
                 Ok(())
@@ -277,6 +284,9 @@ impl Serve {
         };
         let answers = match &event {
             Event::Gone(ended) => {
+                if !self.waiting.is_empty() {
+                    failpoint::after(KILL);
+                }
                 let fenced = ended.fenced;
                 self.waiting.drain(..).map(|id| body(id, Ok(Answer::Killed(fenced)))).collect()
             }
@@ -304,6 +314,19 @@ impl Serve {
         self.client = None;
         self.waiting.clear();
         self.log.line(format_args!("let the client go: {why}"));
+    }
+}
+
+const KILL: &str = "guard-kill";
+
+/// What tests end this process before and after. A lease that is renewed is no deed.
+fn deed(ask: &Ask, armed: Option<Lease>) -> Option<&'static str> {
+    match ask {
+        Ask::Start(_) => Some("guard-start"),
+        Ask::Lease(lease) if armed.is_none_or(|armed| armed.epoch != lease.epoch) => Some("guard-lease"),
+        Ask::Stop { .. } => Some("guard-stop"),
+        Ask::Kill => Some(KILL),
+        _ => None,
     }
 }
 

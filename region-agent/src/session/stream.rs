@@ -7,6 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use wire::agent::{FromAgent, ToAgent};
 use wire::connect::{ChannelOptions, channel, with_causes};
+use wire::failpoint;
 use wire::host::Host;
 use wire::proto::regent::v1::agents_client::AgentsClient;
 use wire::proto::regent::v1::{AgentMessage, ControllerMessage};
@@ -29,6 +30,8 @@ const UNANSWERED_HEARTBEATS: u32 = 3;
 const ELECTION: Duration = Duration::from_millis(300);
 /// The first one takes longer: the session has to be opened in the log.
 const OPENING: Duration = Duration::from_millis(500);
+/// What tests end this process before and after.
+const TELL_STEP: &str = "tell-step";
 
 pub(super) struct Ended {
     /// Whether a leader had heard of this session.
@@ -152,7 +155,10 @@ impl Open<'_> {
     fn next_message(&self) -> Option<AgentMessage> {
         let Session { book, outbox, .. } = self.session;
         let message = match outbox.take() {
-            Some(Outgoing::Report(report)) => FromAgent::Step(report),
+            Some(Outgoing::Report(report)) => {
+                failpoint::before(TELL_STEP);
+                FromAgent::Step(report)
+            }
             Some(Outgoing::Refusal { what, why }) => FromAgent::Refusal { what, why },
             None => FromAgent::Evidence { findings: book.take(FINDINGS_A_MESSAGE, Instant::now()) },
         };
@@ -184,7 +190,10 @@ impl Open<'_> {
                 self.was_acknowledged = true;
                 self.last_ack = self.last_ack.max(Instant::now());
             }
-            Ok(ToAgent::StepAck { plan, step, attempt }) => outbox.acknowledged((plan, step, attempt)),
+            Ok(ToAgent::StepAck { plan, step, attempt }) => {
+                failpoint::after(TELL_STEP);
+                outbox.acknowledged((plan, step, attempt));
+            }
             Err(malformed) => {
                 tracing::error!(%malformed, "a controller's message makes no sense; is this agent too old?");
                 outbox.refuse("a message of a controller", malformed.to_string());
