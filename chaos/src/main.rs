@@ -3,6 +3,7 @@
 mod failpoints;
 mod hand;
 mod live_bench;
+mod live_failpoints;
 mod live_run;
 mod mutants;
 mod sim_run;
@@ -39,6 +40,8 @@ enum Task {
     Live(live_run::Flags),
     /// Faults of a whole cluster with its database: how long nobody could write, what was lost.
     LiveBench(live_bench::Flags),
+    /// Real processes killed at each boundary of what plans do.
+    LiveFailpoints(live_failpoints::Flags),
     /// Controllers and agents on a virtual clock, network and disk, under faults that a seed decides.
     Sim(sim_run::Flags),
     /// Whether the simulation finds bugs that are put in on purpose.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         }
         Task::Live(flags) => live_run::run(&flags),
         Task::LiveBench(flags) => live_bench::run(&flags),
+        Task::LiveFailpoints(flags) => live_failpoints::run(&flags),
         Task::Sim(flags) => sim_run::run_seeds(&flags),
         Task::Mutants(flags) => mutants::run_all(&flags),
         Task::Failpoints(flags) => failpoints::run(&flags),

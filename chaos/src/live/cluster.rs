@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use wire::failpoint;
 
 use super::folder::Folder;
 use super::layout::{DNS_PORT, GRPC_PORT, HTTP_PORT, Layout, PEER_PORT, RegionLayout, SERVICE_PORT};
@@ -16,6 +17,7 @@ use super::place::Place;
 use super::prepare::{CLUSTER, Prepared, prepare};
 use super::programs::Programs;
 use super::regions_yml;
+use super::supervisor::RESTARTS_AFTER;
 use crate::net::Net;
 
 /// Past it, what still runs is killed.
@@ -33,6 +35,8 @@ pub struct Cluster {
     pub(super) programs: Programs,
     pub(super) context: PathBuf,
     folder: Folder,
+    /// What was killed while it began.
+    pub(super) fallen: Vec<String>,
 }
 
 pub(super) struct Parts {
@@ -50,6 +54,7 @@ impl Cluster {
         let folder = Folder::make()?;
         let layout = Layout::new(&net, folder.path())?;
         let prepared = prepare(&layout)?;
+        Cluster::prepare_failpoints(&layout)?;
         let mut parts = BTreeMap::new();
         for (n, region) in layout.regions.iter().enumerate() {
             parts.insert(region.name, Mutex::new(of_region(&options, &programs, &layout, &prepared, n)));
@@ -60,18 +65,31 @@ impl Cluster {
         }
         let outside = Place::outside()?;
         let context = prepared.context;
-        let cluster =
-            Cluster { options, places: runtimes, outside, parts, net, layout, programs, context, folder };
+        let fallen = Vec::new();
+        let mut cluster = Cluster {
+            options,
+            places: runtimes,
+            outside,
+            parts,
+            net,
+            layout,
+            programs,
+            context,
+            folder,
+            fallen,
+        };
         // The distance comes last: what is only set up needs none.
         cluster.mend_links()?;
-        for region in REGIONS {
-            let mut parts = cluster.parts(region)?;
-            parts.service.start(&cluster.net)?;
-            parts.controller.start(&cluster.net)?;
-            parts.agent.start(&cluster.net)?;
+        if let Some(point) = &cluster.options.failpoint {
+            cluster.set_failpoint(point)?;
         }
-        cluster.configure()?;
-        cluster.first_health()?;
+        for region in REGIONS {
+            cluster.restart(region)?;
+        }
+        ((), cluster.fallen) = cluster.supervised(RESTARTS_AFTER, || {
+            cluster.configure()?;
+            cluster.first_health()
+        })?;
         Ok(cluster)
     }
 
@@ -152,10 +170,12 @@ fn of_region(
 ) -> Parts {
     let region = &layout.regions[n];
     let name = region.name;
+    let mut env = vec![(failpoint::FOLDER, layout.failpoints().into_os_string())];
+    env.extend(options.log.as_ref().map(|filter| ("REGENT_LOG", filter.into())));
     let part = |kind: &str, program: &Path, args: Vec<String>| {
         let title = format!("{name}-{kind}");
         let log = layout.log(&title);
-        Part::new(title, name, program, args, log, options.log.clone())
+        Part::new(title, name, program, args, log, env.clone())
     };
     let members: Vec<String> = layout
         .regions

@@ -46,6 +46,11 @@ impl Layout {
         Ok(Layout { regions, folder: folder.to_owned(), password_file: folder.join("replication.password") })
     }
 
+    /// What processes are told at which points to end.
+    pub fn failpoints(&self) -> PathBuf {
+        self.folder.join("failpoints")
+    }
+
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.join("logs").join(format!("{name}.log"))
     }

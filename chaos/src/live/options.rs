@@ -39,6 +39,8 @@ pub struct Options {
     pub lease: Option<[Duration; 3]>,
     /// `max_data_loss.bytes`, if not the default.
     pub max_data_loss: Option<String>,
+    /// Whoever comes to this point while the cluster begins is killed there, once.
+    pub failpoint: Option<String>,
     /// What the parts log: `REGENT_LOG`.
     pub log: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Default for Options {
             loss: 0.0,
             lease: None,
             max_data_loss: None,
+            failpoint: None,
             log: None,
         }
     }

@@ -1,9 +1,10 @@
 //! One process of the cluster that the harness itself starts: a controller, an agent, a service.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -20,7 +21,8 @@ pub(super) struct Part {
     program: PathBuf,
     args: Vec<String>,
     log: PathBuf,
-    log_filter: Option<String>,
+    /// Of its environment, besides what the harness itself has.
+    env: Vec<(&'static str, OsString)>,
     child: Option<Child>,
 }
 
@@ -31,9 +33,9 @@ impl Part {
         program: &Path,
         args: Vec<String>,
         log: PathBuf,
-        log_filter: Option<String>,
+        env: Vec<(&'static str, OsString)>,
     ) -> Part {
-        Part { name, region, program: program.to_owned(), args, log, log_filter, child: None }
+        Part { name, region, program: program.to_owned(), args, log, env, child: None }
     }
 
     /// Nothing if it runs.
@@ -44,9 +46,7 @@ impl Part {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command: Command = net.command(self.region, &self.program)?;
         command.args(&self.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        if let Some(filter) = &self.log_filter {
-            command.env("REGENT_LOG", filter);
-        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         // Ctrl-C is for the harness, which then ends it.
         command.process_group(0);
         self.child = Some(command.spawn().with_context(|| self.name.clone())?);
@@ -74,6 +74,11 @@ impl Part {
 
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// How it ended, if it was started and runs no more.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok()?
     }
 
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {

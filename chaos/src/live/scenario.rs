@@ -1,9 +1,11 @@
 //! One fault, from health to health, with everybody writing meanwhile.
 
+mod failpoint;
 mod fault;
 mod long;
 mod quorum;
 mod storm;
+mod story;
 mod wound;
 
 use std::collections::BTreeSet;
@@ -21,11 +23,14 @@ use super::faults::Kind;
 use super::judge::{Judgement, era_at, judge};
 use super::options::REGIONS;
 use super::record::{Attempt, Era, Who};
+use super::supervisor::RESTARTS_AFTER;
 
+pub use failpoint::{Crash, Verdict, begin_with};
 pub use fault::Fault;
 pub use long::Long;
 pub use quorum::WithoutQuorum;
 pub use storm::{Inflicted, Storm, Until};
+pub use story::Story;
 pub use wound::Wound;
 
 /// After health, for whoever waits to take over to have said so.
@@ -62,13 +67,25 @@ pub struct Runner<'a> {
     pub through: Through,
     /// Of every run, and not only of those that look wrong.
     pub keeps_evidence: bool,
+    /// How long whoever is killed at a failpoint stays so: a supervisor's usual, if not told otherwise.
+    pub down: Duration,
     next_id: i64,
     runs: usize,
 }
 
 impl<'a> Runner<'a> {
     pub fn new(cluster: &'a Cluster) -> Runner<'a> {
-        Runner { cluster, through: Through::Direct, keeps_evidence: false, next_id: 1, runs: 0 }
+        let (through, down) = (Through::Direct, RESTARTS_AFTER);
+        Runner { cluster, through, keeps_evidence: false, down, next_id: 1, runs: 0 }
+    }
+
+    /// In a cluster in which there was another: rows have ids of their own.
+    pub fn after(cluster: &'a Cluster, next_id: i64) -> Runner<'a> {
+        Runner { next_id, ..Runner::new(cluster) }
+    }
+
+    pub fn next_id(&self) -> i64 {
+        self.next_id
     }
 
     /// `with_leader`: whether the controllers' leader is to be in the primary's region; as it is, if none.

@@ -48,6 +48,13 @@ impl Cluster {
         rows.into_iter().flatten().map(|id| id.parse().context("an id")).collect()
     }
 
+    /// Each timeline begins a segment of the log, and as long as it goes on with the same number none goes away: a
+    /// rewind would fetch them all.
+    pub(super) fn end_segment(&self, primary: &str) -> anyhow::Result<()> {
+        self.ask(primary, "select pg_switch_wal()")?;
+        self.ask(primary, "checkpoint").map(drop)
+    }
+
     pub(super) fn make_table(&self, primary: &str) -> anyhow::Result<()> {
         let sql = "create schema if not exists live;
             create table if not exists live.rows (id bigint primary key, writer text not null);

@@ -30,13 +30,18 @@ impl Cluster {
         Ok(text(&output.stdout))
     }
 
-    /// Opens the plan, and does not wait for its end.
     pub fn switchover(&self, to: &str) -> anyhow::Result<()> {
-        let output = self.operator(&["switchover", "app", "--to", to, "--yes", "--no-wait"])?.output()?;
+        self.open_plan("switchover", to, &[])
+    }
+
+    /// Opens the plan, and does not wait for its end.
+    pub(super) fn open_plan(&self, verb: &str, to: &str, more: &[&str]) -> anyhow::Result<()> {
+        let args = [&[verb, "app", "--to", to, "--yes", "--no-wait"], more].concat();
+        let output = self.operator(&args)?.output()?;
         // It is opened, and goes on.
         ensure!(
             output.status.code() == Some(CHANGES_PENDING),
-            "switchover to {to}: {}: {}",
+            "{verb} to {to}: {}: {}",
             output.status,
             String::from_utf8_lossy(&output.stderr).trim()
         );
