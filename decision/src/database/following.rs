@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Position;
 use super::keep::Process;
 use super::look::Look;
 use crate::goal::{DatabaseGoal, DatabaseRole};
@@ -12,6 +13,9 @@ use crate::time::Uptime;
 const LOOK_AFTER: Duration = Duration::from_secs(4);
 /// One that ends so often before it answers is looked into.
 const STARTS: u32 = 3;
+/// One that was waited for follows when it streams for so long, or has come further. Where the logs have parted a
+/// receiver begins and is ended, three times a second, and streams in between.
+const STEADY: Duration = Duration::from_secs(2);
 const COPY_AFTER: Duration = Duration::from_secs(10);
 const START_AGAIN_MIN: Duration = Duration::from_millis(500);
 const START_AGAIN_MAX: Duration = Duration::from_secs(15);
@@ -21,6 +25,10 @@ pub struct Following {
     of: Option<RegionName>,
     /// Since when it does not, or was last looked into.
     waits_since: Option<Uptime>,
+    /// What it had on its disk then.
+    had: Option<Position>,
+    /// In every look.
+    streams_since: Option<Uptime>,
     /// Starts since a server last answered, and when the last was.
     starts: u32,
     started: Option<Uptime>,
@@ -39,8 +47,14 @@ impl Following {
             DatabaseRole::Replica { of, .. } => Some(of),
             _ => None,
         };
-        let streams = look.server.as_ref().is_some_and(|server| server.in_recovery && server.streams);
-        if of != self.of.as_ref() || streams {
+        let server = look.server.as_ref().filter(|server| server.in_recovery);
+        let streams = server.is_some_and(|server| server.streams);
+        let has = server.and_then(|server| server.position);
+        self.streams_since = streams.then_some(self.streams_since.unwrap_or(now));
+        let is_further = has.zip(self.had).is_some_and(|(has, had)| has.lsn > had.lsn);
+        let is_steady = self.streams_since.is_some_and(|since| now.since(since) >= STEADY);
+        let follows = streams && (self.waits_since.is_none() || is_further || is_steady);
+        if of != self.of.as_ref() || follows {
             // In another role it may start at once.
             *self = Following { of: of.cloned(), starts: self.starts, ..Following::default() };
         }
@@ -49,18 +63,24 @@ impl Following {
         }
         let waits = match look.seen.process {
             Process::Starting | Process::Replica { streaming: false, .. } => true,
+            Process::Replica { .. } => self.waits_since.is_some(),
             // It ended by itself.
             Process::None => self.starts > 0,
             _ => false,
         };
+        let is_new = self.waits_since.is_none();
         let since = self.waits_since.unwrap_or(now);
         self.waits_since = (waits && of.is_some()).then_some(since);
+        if is_new || self.had.is_none() {
+            self.had = has;
+        }
     }
 
     pub fn is_suspect(&self, process: &Process, now: Uptime) -> bool {
         let is_due = self.waits_since.is_some_and(|since| now.since(since) > LOOK_AFTER);
         match process {
             Process::None => self.starts >= STARTS && is_due,
+            Process::Replica { streaming: true, .. } => false,
             _ => is_due,
         }
     }

@@ -562,6 +562,36 @@ mod tests {
     }
 
     #[test]
+    fn what_streams_for_moments_and_comes_no_further_is_looked_into() {
+        let goal = replica(false);
+        let next = |rules: &mut Reconciler, (has, streams): (u64, bool), ms_on: u64| {
+            let (mut look, now) = (look(has, 100, streams), START + ms(ms_on));
+            rules.note(&goal, &look, ms_on, now);
+            rules.next(&goal, &mut look, false, now)
+        };
+        let look_into = Action::LookInto { of: "us".into() };
+        // PostgreSQL begins a receiver again and again, whose primary ends it: the logs have parted.
+        let mut parted = rules();
+        for n in 0..=20 {
+            assert_eq!(next(&mut parted, (100, n % 2 == 1), n * 200), Action::Rest, "{n}");
+        }
+        assert_eq!(next(&mut parted, (100, false), 4_200), look_into);
+        parted.following.was_looked_into(Ok(Some("it went on".into())), START + ms(4_200));
+        assert_eq!(next(&mut parted, (100, true), 4_400), Action::Stop, "it still is");
+        // One whose network is bad comes further all the same.
+        let mut slow = rules();
+        for n in 0..100 {
+            assert_eq!(next(&mut slow, (100 + n, n % 2 == 1), n * 200), Action::Rest, "{n}");
+        }
+        // One whose primary writes nothing streams all the time.
+        let mut calm = rules();
+        for n in 0..100 {
+            assert_eq!(next(&mut calm, (100, n > 15), n * 200), Action::Rest, "{n}");
+        }
+        assert_eq!(next(&mut calm, (100, false), 20_000), Action::Rest, "it has only begun to wait");
+    }
+
+    #[test]
     fn nothing_begins_by_a_lease_that_is_nearly_over_or_against_a_promise() {
         let ttl = ms(1_000);
         let leased = |left_ms: u64, is_armed, is_bound| is_leased(Some(ms(left_ms)), is_armed, is_bound, ttl);
