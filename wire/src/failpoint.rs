@@ -65,38 +65,29 @@ pub fn all() -> impl Iterator<Item = String> {
 /// A file in this folder with a point's name ends whoever comes there first, once. Those that were passed are noted in
 /// its folder `passed`, if there is one.
 pub fn arm(folder: Option<OsString>) {
-    #[cfg(debug_assertions)]
-    if let Some(folder) = folder {
+    if let (true, Some(folder)) = (ARE_BUILT, folder) {
         // Twice in one process only in tests of it.
         let _ = armed::FOLDER.set(folder.into());
     }
-    #[cfg(not(debug_assertions))]
-    drop(folder);
 }
 
 /// False in programs for others than tests: what only finds out a point's name can be left out.
 pub fn is_armed() -> bool {
-    #[cfg(debug_assertions)]
-    return armed::FOLDER.get().is_some();
-    #[cfg(not(debug_assertions))]
-    false
+    ARE_BUILT && armed::FOLDER.get().is_some()
 }
 
 pub fn before(deed: &str) {
-    #[cfg(debug_assertions)]
-    armed::reached("before", deed);
-    #[cfg(not(debug_assertions))]
-    let _ = deed;
+    if ARE_BUILT {
+        armed::reached("before", deed);
+    }
 }
 
 pub fn after(deed: &str) {
-    #[cfg(debug_assertions)]
-    armed::reached("after", deed);
-    #[cfg(not(debug_assertions))]
-    let _ = deed;
+    if ARE_BUILT {
+        armed::reached("after", deed);
+    }
 }
 
-#[cfg(debug_assertions)]
 mod armed {
     use std::fs;
     use std::path::PathBuf;
