@@ -21,10 +21,11 @@ use nix::sys::resource::{Resource, Usage, UsageWho, getrlimit, getrusage, setrli
 use region_agent::book::Book;
 use region_agent::goals::Held;
 use region_agent::metrics::Metrics;
-use region_agent::probe::{Prober, Roots};
+use region_agent::probe::Prober;
 use region_agent::watch::{self, Watcher};
 use tokio_util::sync::CancellationToken;
 use wire::host::Host;
+use wire::target::Roots;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -9,11 +9,12 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use decision::name::AgentId;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use region_agent::{Settings, probe::Roots};
+use region_agent::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wire::failpoint;
 use wire::host::Host;
+use wire::target::Roots;
 use wire::tls::{Credentials, Files};
 
 /// Watches from its region and acts in it: probes, authoritative DNS, steps of plans.

@@ -17,6 +17,7 @@ use wire::identity::Identity;
 use wire::listen::{HandshakeLimits, TlsListener};
 use wire::proto::regent::v1::peers_server::PeersServer;
 use wire::serve::{ServeLimits, serve};
+use wire::target::Roots;
 use wire::tls::Credentials;
 
 use crate::act::{self, Actor};
@@ -31,7 +32,7 @@ use crate::http::{self, Shown};
 use crate::instances::Instances;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::probe::{Prober, Roots};
+use crate::probe::Prober;
 use crate::relay::{self, Relay};
 use crate::session::{self, Session};
 use crate::store::Store;

@@ -20,10 +20,11 @@ use decision::name::AgentId;
 use decision::plan::{Action, Epoch, PlanId, StepId, StepResult};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::Name;
-use region_agent::{Settings, probe::Roots};
+use region_agent::Settings;
 use tokio_util::sync::CancellationToken;
 use wire::agent::{FromAgent, ToAgent};
 use wire::host::Host;
+use wire::target::Roots;
 
 const HEARTBEAT: Duration = Duration::from_millis(70);
 

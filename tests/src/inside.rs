@@ -245,7 +245,7 @@ impl Inside {
                 peer_listen: None,
                 peer_advertise: None,
                 watchdog: None,
-                roots: region_agent::probe::Roots::Native,
+                roots: wire::target::Roots::Native,
             };
             let run = region_agent::run(settings, own(region), stop.clone());
             tokio::spawn(async move { run.await.map_err(|error| eprintln!("agent: {error:#}")) });

@@ -14,4 +14,5 @@ pub mod listen;
 pub mod log;
 pub mod proto;
 pub mod serve;
+pub mod target;
 pub mod tls;

@@ -74,7 +74,7 @@ fn actor() -> Actor {
         host: host.clone(),
         cluster: "c".into(),
         region: "us".into(),
-        prober: Arc::new(Prober::new(host, crate::probe::Roots::Native)),
+        prober: Arc::new(Prober::new(host, wire::target::Roots::Native)),
         outbox: Arc::default(),
         metrics: Arc::default(),
     }

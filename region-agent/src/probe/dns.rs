@@ -11,8 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 use wire::host::Host;
-
-use super::in_words;
+use wire::target::in_words;
 
 /// A datagram may get lost: the question is put so often, evenly over the time there is.
 const ATTEMPTS: u32 = 3;

@@ -10,10 +10,9 @@ use wire::connect::with_causes;
 use wire::proto::grpc::health::v1::HealthCheckRequest;
 use wire::proto::grpc::health::v1::health_check_response::ServingStatus;
 use wire::proto::grpc::health::v1::health_client::HealthClient;
+use wire::target::{Inside, Opener, Origin};
 
 use super::Prober;
-use super::open::{Opener, Origin};
-use super::tls::Inside;
 
 /// Further targets are connected to anew each time.
 const MOST_CHANNELS: usize = 256;

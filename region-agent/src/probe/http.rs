@@ -10,11 +10,10 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
+use wire::target::{Inside, Origin, in_words};
 
-use super::open::Origin;
+use super::Prober;
 use super::pool::Sender;
-use super::tls::Inside;
-use super::{Prober, in_words};
 
 /// What is looked at of a body, and read of one to use its connection again.
 const BODY_MAX_BYTES: usize = 64 * 1024;

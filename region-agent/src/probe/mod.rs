@@ -4,14 +4,11 @@ mod command;
 mod dns;
 mod grpc;
 mod http;
-mod open;
 mod pool;
 mod tcp;
 #[cfg(test)]
 mod tests;
-mod tls;
 
-use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +16,7 @@ use decision::config::{Check, Probe};
 use decision::name::RegionName;
 use tokio::time::Instant;
 use wire::host::Host;
-
-use open::Opener;
-pub use tls::Roots;
+use wire::target::{Opener, Roots};
 
 /// Reasons are cut to this many characters.
 const REASON_MAX_CHARS: usize = 160;
@@ -87,18 +82,4 @@ impl Prober {
 fn cut(reason: &str) -> String {
     let line = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
     line.take(REASON_MAX_CHARS).collect()
-}
-
-/// An error of the network in the words that people know.
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => "connection broken".to_owned(),
-        io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
-        io::ErrorKind::TimedOut => "connection timed out".to_owned(),
-        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        _ => wire::tls::reason(error),
-    }
 }

@@ -10,7 +10,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::open::Origin;
+use wire::target::Origin;
 
 pub(super) type Sender = SendRequest<Empty<Bytes>>;
 

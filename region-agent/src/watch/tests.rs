@@ -10,9 +10,9 @@ use decision::config::Probe;
 use decision::evidence::Condition::{self, Healthy, Unhealthy, Unknown};
 use decision::goal::Goal;
 use wire::host::{BoxIo, BoxListener, Network, SeededRandom};
+use wire::target::Roots;
 
 use super::*;
-use crate::probe::Roots;
 
 /// Connects, refuses or hangs, as told, and counts.
 #[derive(Default)]

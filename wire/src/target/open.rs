@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use ::http::Uri;
+use http::Uri;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
-use wire::host::{BoxIo, Network};
 
 use super::in_words;
 use super::tls::{Configs, Inside, Roots};
+use crate::host::{BoxIo, Network};
 
-pub(super) struct Opener {
+pub struct Opener {
     network: Arc<dyn Network>,
     tls: Configs,
 }
 
 /// Where a URL leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
-    pub(super) secure: bool,
+pub struct Origin {
+    pub secure: bool,
     /// Without the brackets of an IPv6 address.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    pub port: u16,
 }
 
 impl Origin {
-    pub(super) fn of(uri: &Uri) -> Result<Origin, String> {
+    pub fn of(uri: &Uri) -> Result<Origin, String> {
         let secure = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -46,15 +46,15 @@ impl Origin {
 }
 
 impl Opener {
-    pub(super) fn new(network: Arc<dyn Network>, roots: Roots) -> Opener {
+    pub fn new(network: Arc<dyn Network>, roots: Roots) -> Opener {
         Opener { network, tls: Configs::new(roots) }
     }
 
-    pub(super) async fn plain(&self, address: &str) -> Result<BoxIo, String> {
+    pub async fn plain(&self, address: &str) -> Result<BoxIo, String> {
         self.network.connect(address).await.map_err(|error| in_words(&error))
     }
 
-    pub(super) async fn open(&self, origin: &Origin, inside: Inside) -> Result<BoxIo, String> {
+    pub async fn open(&self, origin: &Origin, inside: Inside) -> Result<BoxIo, String> {
         let stream = self.plain(&origin.address()).await?;
         if !origin.secure {
             return Ok(stream);

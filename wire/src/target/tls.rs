@@ -20,7 +20,7 @@ pub(super) struct Configs {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Inside {
+pub enum Inside {
     Http1,
     Http2,
 }
