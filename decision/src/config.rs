@@ -4,6 +4,7 @@
 pub mod check;
 mod database;
 pub mod place;
+mod window;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::database::{Database, Engine, Instance, LeaseTimings, Login, MaxDataLoss, Mode, User};
+pub use self::window::Window;
 use crate::dns::RecordType;
 use crate::name::{CheckId, DnsName, RegionName, ServiceName};
 use crate::time::ms;
@@ -142,6 +144,9 @@ pub struct Strategy {
     pub hold_down: Duration,
     pub moves: MoveLimits,
     pub gradual_shift: GradualShift,
+    /// No drill begins, or goes on, in these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_drills: Vec<Window>,
 }
 
 /// Blast radius: how many automatic moves a window may see.

@@ -168,6 +168,14 @@ impl Cluster {
         http.split(':').next().unwrap_or_default().to_owned()
     }
 
+    /// What the sample services serve, by a name that leads to one of them.
+    pub fn page_by_name(&self, name: &str) -> String {
+        let first = self.ready["regions"].as_object().and_then(|regions| regions.keys().next());
+        let http = first.and_then(|region| self.part(region, "service")["http"].as_str());
+        let port = http.and_then(|http| http.rsplit(':').next()).expect("up tells where services listen");
+        format!("http://{name}:{port}/")
+    }
+
     pub fn grpc(&self, region: &str) -> String {
         self.part(region, "controller")["grpc"]
             .as_str()

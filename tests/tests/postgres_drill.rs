@@ -37,9 +37,15 @@ fn postgres_a_drill_loses_a_region_and_tells_all_of_it() -> anyhow::Result<()> {
     cluster.lead_from(HOME)?;
     let looked = cluster.failover(&["drill", "run", "region-loss", "--service", "app", "--dry-run"])?;
     assert_eq!(looked.status.code(), Some(0), "{}", text(&looked));
-    assert_eq!(cluster.json(&["drill", "history"])?, Value::Array(Vec::new()), "a dry run does nothing");
+    let url = cluster.page_by_name("app.regent.test");
+    let (practised, foreseen) = ran(&cluster, "region-loss", &["--practice", "--url", &url])?;
+    assert_eq!(practised.status.code(), Some(0), "{}", text(&practised));
+    assert_eq!(foreseen["is_practice"], true);
+    assert!(text(&practised).contains("it would move to "), "{}", text(&practised));
+    assert_eq!(cluster.json(&["drill", "history"])?, Value::Array(Vec::new()), "neither did anything");
+    assert_eq!(cluster.writer()?, HOME);
 
-    let (output, report) = ran(&cluster, "region-loss", &[])?;
+    let (output, report) = ran(&cluster, "region-loss", &["--url", &url])?;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(report["verdict"], "passed", "{report:#}");
     assert_ne!(cluster.writer()?, HOME);
@@ -55,6 +61,10 @@ fn postgres_a_drill_loses_a_region_and_tells_all_of_it() -> anyhow::Result<()> {
         assert!(phases.contains(&phase), "no {phase} among {phases:?}");
     }
     cluster.all_is_well()?;
+    // The page was not served while its name still led to the lost region.
+    let requests = &report["measured"]["requests"];
+    assert!(requests["served"].as_u64() > Some(50) && requests["failed"].as_u64() > Some(0), "{requests:#}");
+    assert!(requests["longest_gap_ms"].as_u64() > Some(1_000), "{requests:#}");
 
     // In all formats, from the replicated state as from the files.
     let folder = cluster.data_dir().join("drill");

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::name::{RegionName, ServiceName};
 use crate::plan::Kind;
 use crate::state::{Placement, State};
-use crate::time::{Human, Time};
+use crate::time::{Human, Time, rfc3339};
 use crate::verdict::Verdict;
 
 pub const LONGEST: Duration = Duration::from_secs(900);
@@ -41,6 +41,10 @@ pub fn obstacles(state: &State, wish: &Wish, now: Time) -> Vec<String> {
     );
     if let Some(running) = state.drills.values().find(|drill| drill.is_running()) {
         check(true, format!("{} is running: one fault at a time", running.id));
+    }
+    if let Some((from, until)) = config.strategy.no_drills.iter().find_map(|no| no.touches(now, wish.lasts)) {
+        let (from, until) = (rfc3339(from), rfc3339(until));
+        check(true, format!("no_drills in regions.yml says that there is none from {from} until {until}"));
     }
     if let Some(why) = &state.paused {
         check(true, format!("automation is paused, so that nothing would recover: {why}"));

@@ -2,6 +2,7 @@
 //! part know of it, and so that it ends when whoever began it is gone.
 
 pub mod guard;
+pub mod practice;
 pub mod report;
 pub mod timeline;
 

@@ -41,6 +41,9 @@ pub struct Report {
     /// Of the last report of the same scenario and service.
     #[serde(default)]
     pub before: Option<Before>,
+    /// Nothing was caused: what would be decided.
+    #[serde(default)]
+    pub is_practice: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +60,7 @@ pub struct Objective {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Measured {
-    /// The longest time without a success; none: no client could be watched.
+    /// The longest time that any client had no success; none: no client could be watched.
     pub longest_gap_ms: Option<u64>,
     pub acknowledged: u64,
     /// Whose outcome nobody knows: neither lost nor kept.
@@ -69,6 +72,20 @@ pub struct Measured {
     /// Before the fault.
     pub baseline_writes: u64,
     pub baseline_failures: u64,
+    /// Of a client that asks for a page, if there was one.
+    #[serde(default)]
+    pub requests: Option<Requests>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Requests {
+    pub longest_gap_ms: Option<u64>,
+    pub served: u64,
+    pub failed: u64,
+    /// Before the fault.
+    pub baseline_served: u64,
+    pub baseline_failed: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +182,15 @@ pub enum Expected {
 }
 
 impl Report {
+    /// For people.
+    pub fn title(&self) -> String {
+        let Wish { scenario, service, .. } = &self.wish;
+        match self.is_practice {
+            true => format!("practice of {scenario} for {service}"),
+            false => format!("{}: {scenario} of {service}", self.drill),
+        }
+    }
+
     pub fn check_size(&self) -> Result<(), Refusal> {
         let too_long =
             |what: &str, actual: usize, limit: usize| Refusal::TooLong { what: what.into(), actual, limit };
@@ -220,12 +246,14 @@ const MOVED: &str = "the service moved, or stayed, as it should";
 const RECOVERED: &str = "L1: served again within the objective";
 const REJOINED: &str = "L2: the region is back by itself";
 
-fn check(name: &str, result: CheckResult, detail: String) -> Check {
+pub(super) fn check(name: &str, result: CheckResult, detail: String) -> Check {
     Check { name: name.into(), result, detail }
 }
 
-fn baseline(measured: &Measured) -> Check {
-    let (done, failed) = (measured.baseline_writes, measured.baseline_failures);
+pub(super) fn baseline(measured: &Measured) -> Check {
+    let requests = measured.requests.clone().unwrap_or_default();
+    let done = measured.baseline_writes + requests.baseline_served;
+    let failed = measured.baseline_failures + requests.baseline_failed;
     let detail = format!("{done} successes and {failed} failures");
     let is_steady = done >= LEAST_WRITES && failed == 0;
     check(BASELINE, if is_steady { CheckResult::Pass } else { CheckResult::Inconclusive }, detail)
@@ -381,6 +409,15 @@ mod tests {
         assert_eq!(verdict(|measured, _| measured.longest_gap_ms = None), Verdict::Inconclusive);
         assert_eq!(verdict(|measured, _| measured.baseline_writes = 9), Verdict::Inconclusive);
         assert_eq!(verdict(|measured, _| measured.baseline_failures = 1), Verdict::Inconclusive);
+        let of_requests = |baseline_served, baseline_failed| {
+            Some(Requests { baseline_served, baseline_failed, ..Requests::default() })
+        };
+        assert_eq!(verdict(|measured, _| measured.requests = of_requests(50, 1)), Verdict::Inconclusive);
+        let page_only = |measured: &mut Measured, _: &mut Findings| {
+            measured.baseline_writes = 0;
+            measured.requests = of_requests(50, 0);
+        };
+        assert_eq!(verdict(page_only), Verdict::Passed, "a service without a database");
         assert_eq!(verdict(|_, findings| findings.aborted = Some("asked".into())), Verdict::Aborted);
     }
 

@@ -62,6 +62,7 @@ pub fn config(names: &[&str]) -> Config {
             hold_down: timings.hold_down,
             moves: MoveLimits { per_service: 3, overall: 5, window: secs(3_600) },
             gradual_shift: GradualShift { stages_percent: vec![25, 50, 100], pause: secs(30) },
+            no_drills: Vec::new(),
         },
         checks: names.iter().map(|name| check(name, None, "endpoint")).collect(),
         zones: BTreeMap::from([(

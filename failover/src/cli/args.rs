@@ -276,12 +276,19 @@ pub struct DrillRunArgs {
     /// Show what would be done and what is in the way, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Cause nothing: watch the clients, and tell what would be decided and how soon
+    #[arg(long, conflicts_with = "dry_run")]
+    pub practice: bool,
     /// Do not ask; needed where there is no terminal
     #[arg(long, visible_alias = "yes")]
     pub approve: bool,
     /// How a client writes to the database: a URI of libpq with every instance in it
     #[arg(long, env = "REGENT_DRILL_DSN", value_name = "URI", hide_env_values = true)]
     pub dsn: Option<String>,
+    /// A page of the service that a client asks for, http:// or https://; its host is looked up where `--resolver`
+    /// says, else at the agents' own DNS servers
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
     /// The objective, instead of that of the service's tier
     #[arg(long, value_name = "MS")]
     pub rto_ms: Option<u64>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use decision::drill::report::Report;
 use decision::drill::{Drill, Wish};
+use decision::journal::Entry;
 use tokio_util::sync::CancellationToken;
 use wire::api::Query;
 use wire::host::Host;
@@ -64,15 +65,20 @@ async fn run(client: &Client, host: &Host, format: Format, args: DrillRunArgs) -
         lasts: args.longest.map(Duration::from_secs),
         rto: args.rto_ms.map(Duration::from_millis),
         dsn: args.dsn,
+        url: args.url,
         baseline: Duration::from_secs(args.baseline),
         abort_after: Duration::from_secs(args.abort_after),
         resolvers: args.resolvers,
     };
     let (wish, may) = drill::rehearse(client, &settings).await?;
-    eprint!("{}", plan_text(&settings.scenario, &wish, settings.dsn.is_some()));
+    eprint!("{}", plan_text(&settings, &wish));
     may.map_err(|why| Failure::new(Exit::Refused, why))?;
     if args.dry_run {
         return Ok(Exit::Done);
+    }
+    if args.practice {
+        let report = drill::practise(client, host, &settings).await?;
+        return show(format, args.out.unwrap_or_else(|| "practice".into()), &report, &[]);
     }
     confirm(args.approve, &format!("this causes a failure in {}", wish.region), wish.service.as_str())?;
     let stop = CancellationToken::new();
@@ -84,18 +90,26 @@ async fn run(client: &Client, host: &Host, format: Format, args: DrillRunArgs) -
     });
     let ran = drill::run(client, host, &settings, stop).await?;
     let folder = args.out.unwrap_or_else(|| PathBuf::from(ran.report.drill.to_string()));
-    drill::write_files(&folder, &ran.report, &ran.journal).map_err(Failure::error)?;
-    print(format, &ran.report, |_| text(&ran.report))?;
-    eprintln!("all of it is in {}", folder.display());
+    let exit = show(format, folder, &ran.report, &ran.journal)?;
     drill::tell(client, &ran.report).await?;
-    Ok(Exit::Drill(ran.report.verdict.exit_code()))
+    Ok(exit)
 }
 
-fn plan_text(scenario: &Scenario, wish: &Wish, has_client: bool) -> String {
-    let Wish { service, region, lasts, .. } = wish;
-    let client = match has_client {
-        true => "a client writes rows into the table regent_drill of its own",
-        false => "no client is watched (no --dsn): what clients see is not measured",
+fn show(format: Format, folder: PathBuf, report: &Report, journal: &[Entry]) -> Outcome {
+    drill::write_files(&folder, report, journal).map_err(Failure::error)?;
+    print(format, report, |_| text(report))?;
+    eprintln!("all of it is in {}", folder.display());
+    Ok(Exit::Drill(report.verdict.exit_code()))
+}
+
+fn plan_text(settings: &Settings, wish: &Wish) -> String {
+    let (scenario, Wish { service, region, lasts, .. }) = (&settings.scenario, wish);
+    let writes = "a client writes rows into the table regent_drill of its own";
+    let client = match (&settings.dsn, &settings.url) {
+        (Some(_), Some(url)) => format!("{writes}, another asks for {url}"),
+        (Some(_), None) => writes.to_owned(),
+        (None, Some(url)) => format!("a client asks for {url}"),
+        (None, None) => "no client is watched (no --dsn, no --url): what clients see is not measured".into(),
     };
     format!(
         "{} of {region}, to see {service} recover: {}\n  ends after {} at the longest, when {service} is served again, when another region is hurt,\n  when automation is paused, on Ctrl-C, and within 30 s when this process dies\n  {client}\n",
@@ -162,7 +176,7 @@ async fn report(client: &Client, id: &str, format: DrillFormat) -> Outcome {
 }
 
 fn text(report: &Report) -> String {
-    let mut text = format!("{}: {}\n", report.drill, report.verdict);
+    let mut text = format!("{}: {}\n", report.title(), report.verdict);
     for moment in &report.timeline {
         let after = moment.at.since(report.begun_at).as_millis();
         text += &format!("  {after:>7} ms  {}: {}\n", moment.phase, moment.text);

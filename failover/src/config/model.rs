@@ -10,7 +10,7 @@ pub(super) use database::{Database, Engine, Instance, Mode, Replication, User};
 
 use super::address::{Endpoint, HostPort, NameInDns, WebUrl};
 use super::collection::{OneOrMany, Ordered, TierRef};
-use super::scalar::{Percent, RegionWord, ServiceWord, StatusRange, Time, TimeOrZero, Ttl};
+use super::scalar::{Percent, RegionWord, ServiceWord, StatusRange, Time, TimeOrZero, Ttl, Weekly};
 
 /// Regent's configuration: the regions, what they host, and when to move it. Only `regions` is required.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -86,6 +86,8 @@ pub(super) struct Strategy {
     pub(super) moves: Option<Moves>,
     /// How a planned move to a smaller region goes in stages.
     pub(super) gradual_shift: Option<GradualShift>,
+    /// No drill begins, or goes on, in these times of the week, in UTC.
+    pub(super) no_drills: Option<Vec<Weekly>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

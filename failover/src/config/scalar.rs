@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use decision::config::Window;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
@@ -92,7 +93,8 @@ scalars!(
     NameInDns,
     StatusRange,
     Size,
-    Setting
+    Setting,
+    Weekly
 );
 
 /// A duration above zero.
@@ -213,6 +215,22 @@ impl Scalar for Percent {
                 Err(_) => fault(format!("{text:?} is not a share in percent"), "write for example 50%"),
             },
         }
+    }
+}
+
+/// A time of the week.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Weekly(pub(super) Window);
+
+impl Scalar for Weekly {
+    const KIND: &'static str = "weekly";
+    const WHAT: &'static str = "a time of the week in UTC, such as mon-fri 08:00-18:00";
+    const PATTERN: &'static str = "^[a-z, -]+ [0-9]{2}:[0-9]{2} *- *[0-9]{2}:[0-9]{2}$";
+    const EXAMPLES: &'static [&'static str] =
+        &["mon-fri 08:00-18:00", "sat,sun 00:00-24:00", "sun 22:00-02:00"];
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let fix = || "write for example mon-fri 08:00-18:00".to_owned();
+        Window::parse(text).map(Self).map_err(|message| Fault { message, fix: fix() })
     }
 }
 

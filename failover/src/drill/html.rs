@@ -19,7 +19,7 @@ svg { width: 100%; height: auto } svg text { font: 11px system-ui, sans-serif; f
 
 pub fn page(report: &Report) -> String {
     let mut html = String::new();
-    let title = format!("{}: {} of {}", report.drill, report.wish.scenario, report.wish.service);
+    let title = report.title();
     let _ = write!(
         html,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title><style>{STYLE}</style><main><h1>{0}</h1>",
@@ -65,6 +65,12 @@ fn summary(html: &mut String, report: &Report) {
             measured.acknowledged, measured.lost, measured.lost_span_ms, measured.unknown
         ),
     );
+    if let Some(requests) = &measured.requests {
+        let gap = requests
+            .longest_gap_ms
+            .map_or_else(|| "no gap measured".to_owned(), |gap| format!("{gap} ms without"));
+        row(html, "Requests", &format!("{} served, {} failed; {gap}", requests.served, requests.failed));
+    }
     if let Some(before) = &report.before {
         let gap = before.longest_gap_ms.map_or_else(|| "not measured".to_owned(), |gap| format!("{gap} ms"));
         row(

@@ -4,34 +4,30 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use decision::config::{Config, Mode};
-use decision::database::InstanceRole;
-use decision::drill::report::{
-    Before, Expected, Findings, Measured, Moment, Objective, Phase, Report, Verdict, judge,
-};
-use decision::drill::{Drill, DrillId, Fault, RENEWED_EVERY, Wish, timeline};
+use decision::drill::report::{Before, Expected, Findings, Measured, Moment, Phase, Report, judge};
+use decision::drill::{BEGINS_AFTER, Drill, DrillId, Fault, RENEWED_EVERY, Wish, timeline};
 use decision::journal::Entry;
 use decision::name::{RegionName, ServiceName};
-use decision::time::{Time, rfc3339};
-use decision::verdict;
+use decision::time::Time;
+use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wire::api::{ConfigDocument, Intent, JournalPage, Query, ServiceStatus, Status};
+use wire::api::{Intent, ServiceStatus, Status};
 use wire::host::Host;
 
+use super::clients::Clients;
+use super::looks::{self, ANSWER_WITHIN, Journal, config, drill_now, last_report, of, status};
 use super::resolvers;
 use super::scenario::Scenario;
-use super::writer::Writer;
+use super::seen::Seen;
 use crate::cli::Client;
 use crate::cli::exit::Failure;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// So long all must be well before a drill counts as survived.
 const STEADY: Duration = Duration::from_secs(3);
 /// For the region to come back, once it is healed.
 const REJOINS_WITHIN: Duration = Duration::from_secs(120);
-const JOURNAL_PAGE: u32 = 1_000;
 
 pub struct Settings {
     pub scenario: Scenario,
@@ -41,8 +37,10 @@ pub struct Settings {
     pub lasts: Option<Duration>,
     /// None: that of its tier.
     pub rto: Option<Duration>,
-    /// Of libpq; none: no client is watched.
+    /// Of libpq; none: nobody writes.
     pub dsn: Option<String>,
+    /// Of a page of the service; none: nobody asks for one.
+    pub url: Option<String>,
     pub baseline: Duration,
     /// A client without a success for so long ends the drill.
     pub abort_after: Duration,
@@ -72,23 +70,13 @@ pub async fn run(
     let wish = wish(settings, service);
     let seen = Seen { config: &config, wish: &wish };
     let seed = format!("{:016x}", host.random.next_u64());
-    let writer = match &settings.dsn {
-        Some(dsn) => {
-            let writer = Writer::new(dsn, seed.clone(), Arc::clone(&host.clock)).map_err(Failure::error)?;
-            writer
-                .prepare()
-                .await
-                .map_err(|why| Failure::error(format!("the client cannot write: {why}")))?;
-            Some(writer)
-        }
-        None => None,
-    };
-    let writing = CancellationToken::new();
-    let _stops = writing.clone().drop_guard();
     let servers = servers(settings, &status);
-    let views = resolvers::watch(servers, service.names.clone(), Arc::clone(&host.clock), writing.clone());
+    let clients = Clients::new(settings, &servers, &seed, &host.clock).await.map_err(Failure::error)?;
+    let watched = CancellationToken::new();
+    let _stops = watched.clone().drop_guard();
+    let views = resolvers::watch(servers, service.names.clone(), Arc::clone(&host.clock), watched.clone());
     let views = tokio::spawn(views);
-    let task = writer.as_ref().map(|writer| tokio::spawn(Arc::clone(writer).write(writing.clone())));
+    let tasks = clients.begin(&watched);
     eprintln!("watching for {} before the fault", decision::time::Human(settings.baseline));
     tokio::time::sleep(settings.baseline).await;
 
@@ -99,9 +87,13 @@ pub async fn run(
         let (service, reason) = (wish.service.clone(), drill.id.to_string());
         client.intent(&Intent::Switchover { service, to: None, reason, dry_run: false }).await?;
     }
+    if wish.fault.cuts_off() {
+        tokio::time::sleep(BEGINS_AFTER).await;
+        clients.cut_off(&config, &wish.region).await;
+    }
     let over = {
-        let (writer, seen, drill) = (writer.as_deref(), &seen, &drill);
-        let watch = Watch { client, host, settings, seen, drill, writer, stop: &stop };
+        let watch =
+            Watch { client, host, settings, seen: &seen, drill: &drill, clients: &clients, stop: &stop };
         tokio::select! {
             over = watch.until_over(&mut journal) => over,
             never = keep_going(client, drill.id) => match never {},
@@ -109,6 +101,7 @@ pub async fn run(
     };
     end(client, drill.id, over.why.clone()).await;
     let drill = ended(client, drill.id).await?;
+    clients.heal();
     eprintln!("over: {}; waiting for {} to come back", over.why, wish.region);
     if wish.fault == Fault::PlannedMove {
         // Where it is refused, the report says that it is not back.
@@ -126,28 +119,18 @@ pub async fn run(
         let text = format!("{} is healthy, and its instances follow", wish.region);
         moments.push(Moment { at, phase: Phase::Rejoined, text });
     }
-    writing.cancel();
-    // What it has sent is acknowledged, or not, before anything is counted.
-    if let Some(task) = task {
-        let _ = task.await;
-    }
+    watched.cancel();
+    // What was sent is acknowledged, or not, before anything is counted.
+    join_all(tasks).await;
     let views = views.await.unwrap_or_default();
     moments.extend(views.into_iter().filter(|moment| moment.at >= drill.begun_at));
-    let measured = match &writer {
-        Some(writer) => {
-            if let Some(at) = writer.first_success_after_gap(drill.begun_at) {
-                let text = "a client's row was acknowledged after the longest time without".into();
-                moments.push(Moment { at, phase: Phase::FirstClientSuccess, text });
-            }
-            writer.measure(drill.begun_at).await.map_err(Failure::error)?
-        }
-        None => Measured::default(),
-    };
+    moments.extend(clients.moments(drill.begun_at));
+    let measured = clients.measure(drill.begun_at).await.map_err(Failure::error)?;
     moments.sort_by_key(|moment| moment.at);
     moments.truncate(100);
-    let status = self::status(client).await?;
+    let status = looks::status(client).await?;
     let findings = Findings {
-        two_writers: writer.as_ref().and_then(|writer| writer.two_writers()),
+        two_writers: clients.two_writers(),
         is_synchronous: seen.mode().is_some_and(|mode| mode.acks() > 0),
         loss_allowed_ms: seen.loss_allowed_ms(),
         has_moved: over.has_moved,
@@ -160,7 +143,7 @@ pub async fn run(
     Ok(Ran { report, journal: journal.entries })
 }
 
-fn wish(settings: &Settings, service: &ServiceStatus) -> Wish {
+pub(super) fn wish(settings: &Settings, service: &ServiceStatus) -> Wish {
     Wish {
         scenario: settings.scenario.name.to_string(),
         service: settings.service.clone(),
@@ -183,55 +166,6 @@ pub async fn rehearse(client: &Client, settings: &Settings) -> Result<(Wish, Res
     }
 }
 
-/// What a drill is about, for looks at the cluster.
-struct Seen<'a> {
-    config: &'a Config,
-    wish: &'a Wish,
-}
-
-impl Seen<'_> {
-    fn mode(&self) -> Option<Mode> {
-        let service = self.config.services.get(&self.wish.service)?;
-        service.database.as_ref().map(|database| database.mode)
-    }
-
-    fn loss_allowed_ms(&self) -> u64 {
-        let service = self.config.services.get(&self.wish.service);
-        let database = service.and_then(|service| service.database.as_ref());
-        database.map_or(0, |database| database.max_data_loss.time.as_millis() as u64)
-    }
-
-    fn is_served(&self, status: &Status) -> bool {
-        status.services.iter().find(|service| service.name == self.wish.service).is_some_and(|service| {
-            service.verdict == verdict::Verdict::Healthy
-                && service.database.as_ref().is_none_or(|database| database.writer.is_some())
-        })
-    }
-
-    fn has_moved(&self, status: &Status) -> bool {
-        let service = status.services.iter().find(|service| service.name == self.wish.service);
-        service.is_some_and(|service| service.primary != self.wish.region)
-    }
-
-    fn has_rejoined(&self, status: &Status) -> bool {
-        let region = status.regions.iter().find(|region| region.name == self.wish.region);
-        let is_well = region.is_some_and(|region| {
-            region.verdict == verdict::Verdict::Healthy && region.agents.iter().all(|agent| agent.live)
-        });
-        let databases = status.services.iter().filter_map(|service| service.database.as_ref());
-        let mut instances = databases.flat_map(|database| &database.instances);
-        let follows = |role: &InstanceRole| {
-            matches!(role, InstanceRole::Primary { .. } | InstanceRole::Replica { streaming: true })
-        };
-        is_well
-            && status.open_plans.is_empty()
-            && (self.wish.fault != Fault::PlannedMove || !self.has_moved(status))
-            && instances.all(|instance| {
-                instance.region != self.wish.region || instance.role.as_ref().is_some_and(follows)
-            })
-    }
-}
-
 /// How the fault came to its end.
 struct Over {
     why: String,
@@ -245,7 +179,7 @@ struct Watch<'a> {
     settings: &'a Settings,
     seen: &'a Seen<'a>,
     drill: &'a Drill,
-    writer: Option<&'a Writer>,
+    clients: &'a Clients,
     stop: &'a CancellationToken,
 }
 
@@ -279,10 +213,11 @@ impl Watch<'_> {
                 let aborted = ended.by_guard.then(|| ended.why.clone());
                 return Over { why: ended.why, has_moved, aborted };
             }
-            let silent = self.writer.and_then(Writer::last_success).map(|at| self.host.clock.now().since(at));
-            if silent.is_some_and(|silent| silent >= self.settings.abort_after) {
+            let now = self.host.clock.now();
+            let mut successes = self.clients.last_successes().flatten();
+            if successes.any(|success| now.since(success) >= self.settings.abort_after) {
                 let limit = decision::time::Human(self.settings.abort_after);
-                return Over::aborted(format!("no client had a success for {limit}"), has_moved);
+                return Over::aborted(format!("a client had no success for {limit}"), has_moved);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -294,7 +229,7 @@ impl Watch<'_> {
             && self.seen.is_served(status)
             && status.open_plans.is_empty()
             && (has_moved || self.settings.scenario.expected != Expected::Moves)
-            && self.writer.is_none_or(|writer| is_recent(writer.last_success(), self.host.clock.now()))
+            && self.clients.last_successes().all(|success| is_recent(success, self.host.clock.now()))
     }
 }
 
@@ -318,7 +253,7 @@ async fn keep_going(client: &Client, drill: DrillId) -> std::convert::Infallible
 
 /// The answer may be lost with the region that gave it.
 async fn begin(client: &Client, wish: &Wish) -> Result<Drill, Failure> {
-    let id = next(client).await?;
+    let id = looks::next(client).await?;
     let intent = Intent::BeginDrill { drill: id, wish: wish.clone(), dry_run: false };
     if let Err(failure) = client.intent(&intent).await
         && failure.exit == crate::cli::exit::Exit::Refused
@@ -383,11 +318,7 @@ fn report(
     before: Option<Before>,
     status: &Status,
 ) -> Result<Report, Failure> {
-    let tier = seen.config.services.get(&seen.wish.service).map(|service| &service.tier);
-    let objective = Objective {
-        rto: settings.rto.or(settings.scenario.rto).or(tier.map(|tier| tier.rto)).unwrap_or_default(),
-        rpo_ms: tier.filter(|_| seen.mode().is_some()).map(|tier| tier.rpo.as_millis() as u64),
-    };
+    let objective = seen.objective(settings);
     let (checks, verdict) = judge(&objective, measured, findings);
     let ended = drill.ended.clone().ok_or_else(|| Failure::error(format!("{} is not over", drill.id)))?;
     Ok(Report {
@@ -406,6 +337,7 @@ fn report(
         checks,
         verdict,
         before,
+        is_practice: false,
     })
 }
 
@@ -414,14 +346,14 @@ fn guards(settings: &Settings, wish: &Wish) -> Vec<String> {
     vec![
         "began only where every region was sound, and no plan or other drill was open".into(),
         format!("{} at the longest", Human(wish.lasts)),
-        format!("over, were no client served for {}", Human(settings.abort_after)),
+        format!("over, were a client not served for {}", Human(settings.abort_after)),
         "over, were another region hurt, or automation paused".into(),
         format!("over within {}, had its process died", Human(decision::drill::HEARD_WITHIN)),
     ]
 }
 
 /// Those of the agents, and those that were named.
-fn servers(settings: &Settings, status: &Status) -> Vec<String> {
+pub(super) fn servers(settings: &Settings, status: &Status) -> Vec<String> {
     let agents = status.regions.iter().flat_map(|region| &region.agents);
     let own: BTreeSet<String> = agents.filter_map(|agent| agent.dns.clone()).collect();
     own.into_iter().chain(settings.resolvers.iter().cloned()).collect()
@@ -431,96 +363,4 @@ fn servers(settings: &Settings, status: &Status) -> Vec<String> {
 pub async fn tell(client: &Client, report: &Report) -> Result<(), Failure> {
     let intent = Intent::ReportDrill { drill: report.drill, report: Box::new(report.clone()) };
     client.intent(&intent).await.map(drop)
-}
-
-// Looks.
-
-async fn status(client: &Client) -> Result<Status, Failure> {
-    Ok(client.read_at_any(&Query::Status, ANSWER_WITHIN).await?.document)
-}
-
-async fn config(client: &Client) -> Result<Config, Failure> {
-    let document: ConfigDocument = client.read_at_any(&Query::Config, ANSWER_WITHIN).await?.document;
-    document.config.ok_or_else(|| Failure::error("no configuration has been set yet"))
-}
-
-async fn drills(client: &Client) -> Option<Vec<Drill>> {
-    client.read_at_any(&Query::Drills, ANSWER_WITHIN).await.ok().map(|answer| answer.document)
-}
-
-async fn next(client: &Client) -> Result<DrillId, Failure> {
-    let drills: Vec<Drill> = client.read_at_any(&Query::Drills, ANSWER_WITHIN).await?.document;
-    Ok(DrillId(drills.first().map_or(0, |newest| newest.id.0) + 1))
-}
-
-async fn drill_now(client: &Client, id: DrillId) -> Option<Drill> {
-    drills(client).await?.into_iter().find(|drill| drill.id == id)
-}
-
-async fn last_report(client: &Client, wish: &Wish) -> Option<Before> {
-    let is_alike = |drill: &Drill| drill.wish.scenario == wish.scenario && drill.wish.service == wish.service;
-    let report = drills(client).await?.into_iter().filter(is_alike).find_map(|drill| drill.report)?;
-    Some(Before {
-        drill: report.drill,
-        verdict: report.verdict,
-        longest_gap_ms: report.measured.longest_gap_ms,
-        lost: report.measured.lost,
-    })
-}
-
-/// What the journal tells from some moment on.
-struct Journal {
-    after: u64,
-    entries: Vec<Entry>,
-}
-
-impl Journal {
-    async fn from_now_on(client: &Client) -> Result<Journal, Failure> {
-        let page: JournalPage =
-            client.read_at_any(&Query::Journal { after: 0, limit: 1 }, ANSWER_WITHIN).await?.document;
-        Ok(Journal { after: page.last_seq, entries: Vec::new() })
-    }
-
-    async fn read_on(&mut self, client: &Client) -> Result<(), Failure> {
-        loop {
-            let query = Query::Journal { after: self.after, limit: JOURNAL_PAGE };
-            let page: JournalPage = client.read_at_any(&query, ANSWER_WITHIN).await?.document;
-            let Some(last) = page.entries.last() else { return Ok(()) };
-            self.after = last.seq;
-            self.entries.extend(page.entries);
-            if self.after >= page.last_seq {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn of<'a>(status: &'a Status, service: &ServiceName) -> Result<&'a ServiceStatus, Failure> {
-    let found = status.services.iter().find(|known| known.name == *service);
-    found
-        .ok_or_else(|| Failure::error(format!("there is no service {service}; `failover status` names them")))
-}
-
-/// A line for people.
-pub fn line(drill: &Drill) -> [String; 8] {
-    let (verdict, gap, lost) = match &drill.report {
-        Some(report) => (
-            report.verdict.to_string(),
-            report.measured.longest_gap_ms.map_or_else(|| "-".to_owned(), |gap| format!("{gap}ms")),
-            report.measured.lost.to_string(),
-        ),
-        None if drill.is_running() => ("running".into(), "-".into(), "-".into()),
-        None => (Verdict::Inconclusive.to_string(), "-".into(), "-".into()),
-    };
-    let Wish { scenario, service, region, .. } = &drill.wish;
-    [
-        drill.id.to_string(),
-        rfc3339(drill.begun_at),
-        scenario.clone(),
-        service.to_string(),
-        region.to_string(),
-        verdict,
-        gap,
-        lost,
-    ]
 }

@@ -10,6 +10,8 @@ use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 use wire::host::Clock;
 
+use super::gap;
+
 const EVERY: Duration = Duration::from_millis(20);
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -203,18 +205,14 @@ fn measure(written: &[Written], kept: &BTreeSet<i64>, fault_at: Time) -> Measure
             .filter(before)
             .filter(|row| row.outcome != Outcome::Acknowledged)
             .count() as u64,
+        requests: None,
     }
 }
 
-/// Between two rows that were acknowledged, the later of them after the fault; and when it was over. A time without
-/// that goes on is one, too.
 fn longest_gap(written: &[Written], fault_at: Time) -> Option<(Duration, Time)> {
     let acknowledged: Vec<Time> =
         written.iter().filter(|row| row.outcome == Outcome::Acknowledged).map(|row| row.ended).collect();
-    let now = written.last()?.ended;
-    let ends = acknowledged.iter().skip(1).copied().chain([now]);
-    let gaps = acknowledged.iter().zip(ends).map(|(begin, end)| (end.since(*begin), end));
-    gaps.filter(|(_, end)| *end >= fault_at).max_by_key(|(gap, _)| *gap)
+    gap::longest(&acknowledged, written.last()?.ended, fault_at)
 }
 
 fn two_writers(written: &[Written]) -> Option<String> {
@@ -259,13 +257,6 @@ mod tests {
         assert_eq!(measured.lost_span_ms, 15, "from the begin of the first to the end of the last");
         assert_eq!((measured.baseline_writes, measured.baseline_failures), (4, 0));
         assert_eq!(measured.longest_gap_ms, Some(40));
-    }
-
-    #[test]
-    fn a_time_without_success_that_goes_on_counts() {
-        assert_eq!(longest_gap(&rows("++---"), Time(0)), Some((Duration::from_millis(30), Time(45))));
-        assert_eq!(longest_gap(&rows("+---++-+"), Time(60)), Some((Duration::from_millis(20), Time(75))));
-        assert_eq!(longest_gap(&rows("---"), Time(0)), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) fn config() -> Config {
             hold_down: timings.hold_down,
             moves: MoveLimits { per_service: 3, overall: 5, window: Duration::from_secs(3600) },
             gradual_shift: GradualShift { stages_percent: vec![50, 100], pause: Duration::from_secs(30) },
+            no_drills: Vec::new(),
         },
         checks: names.iter().enumerate().map(|(n, name)| http_check(name, n)).collect(),
         zones: BTreeMap::from([(

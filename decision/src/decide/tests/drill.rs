@@ -1,7 +1,7 @@
 //! Failures on purpose: where they may begin, and what ends them.
 
 use crate::command::{Command, Outcome};
-use crate::config::Mode;
+use crate::config::{Mode, Window};
 use crate::drill::report::{Measured, Objective, Report, Verdict};
 use crate::drill::{Drill, DrillId, Fault, HEARD_WITHIN, Wish, guard, timeline};
 use crate::goal;
@@ -42,6 +42,17 @@ fn renewed_for(world: &mut World, seconds: u64) {
         }
         world.run_for(secs(1));
     }
+}
+
+#[test]
+fn none_begins_that_would_reach_into_a_time_without() {
+    let mut world = world();
+    let mut config = world.state.config.as_deref().unwrap().clone();
+    config.strategy.no_drills = vec![Window::parse("mon-sun 00:00-24:00").unwrap()];
+    let parent_generation = world.state.config_generation;
+    world.must(Command::SetConfig { parent_generation, config: Box::new(config) });
+    let refused = begin(&mut world, wish(Fault::RegionLoss)).unwrap_err();
+    assert!(refused.contains("no_drills in regions.yml says that there is none from"), "{refused}");
 }
 
 #[test]
@@ -181,6 +192,7 @@ fn a_report_is_kept_once_and_of_what_is_over() {
             checks: Vec::new(),
             verdict,
             before: None,
+            is_practice: false,
         })
     };
     let early = Command::ReportDrill { drill: FIRST, report: report(&world, Verdict::Passed) };

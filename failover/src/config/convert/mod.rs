@@ -210,6 +210,7 @@ fn convert_strategy(strategy: model::Strategy, instead: Option<Profile>) -> Stra
             ),
             pause: shift.pause.map_or(Duration::from_secs(30), |time| time.0),
         },
+        no_drills: strategy.no_drills.unwrap_or_default().into_iter().map(|window| window.0).collect(),
     }
 }
 
