@@ -30,7 +30,7 @@ use crate::grpc::members::Members;
 use crate::grpc::operator::Operator;
 use crate::http;
 use crate::leader;
-use crate::raft::{self, Dial, Member, MembersError, Node};
+use crate::raft::{self, Dial, Member, MembersError, Node, Status, StatusWatch};
 use crate::seat;
 use crate::vacancies;
 
@@ -59,15 +59,17 @@ pub enum StartError {
     Listen { address: String, error: io::Error },
     #[error("the status page's runtime has ended: {0}")]
     Page(JoinError),
+    #[error("this member of the group stopped: {why}; see to its disk, and start the controller again")]
+    Stopped { why: String },
     #[error("the group could not be formed: {0}")]
     Members(#[from] MembersError),
 }
 
-/// Runs until `shutdown`, in the caller's runtime; what anybody may call runs in `public`, so that a crowd
+/// Runs until `shutdown`, or until its disk fails, in the caller's runtime; what anybody may call runs in `public`, so that a crowd
 /// at the status page cannot hold up a heartbeat.
 ///
 /// # Errors
-/// It did not start; see [`StartError`].
+/// It did not start, or cannot go on; see [`StartError`].
 pub async fn run(
     settings: Settings,
     host: Host,
@@ -81,7 +83,7 @@ pub async fn run(
 /// The same with a member that is started otherwise, such as on a simulated disk.
 ///
 /// # Errors
-/// It did not start; see [`StartError`].
+/// It did not start, or cannot go on; see [`StartError`].
 pub async fn run_on<Started: Future<Output = Result<Node, raft::StartError>>>(
     settings: Settings,
     host: Host,
@@ -125,14 +127,17 @@ pub async fn run_on<Started: Future<Output = Result<Node, raft::StartError>>>(
         }
         Ok(())
     };
-    let formed: Result<(), StartError> = tokio::select! {
-        formed = formed => formed,
+    let outcome: Result<(), StartError> = tokio::select! {
+        Err(error) = formed => Err(error),
+        why = stopped(node.watch_status()) => {
+            tracing::error!(why, "this member of the group has stopped, so the controller ends");
+            Err(StartError::Stopped { why })
+        }
         () = shutdown.cancelled() => Ok(()),
     };
-    if formed.is_ok() {
-        shutdown.cancelled().await;
-    }
     tracing::info!("stopping");
+    // Also where nobody asked for it: agents hold sessions until then.
+    shutdown.cancel();
     node.shutdown(HAND_OVER_WITHIN).await;
     leading.cancel();
     serving.cancel();
@@ -144,7 +149,16 @@ pub async fn run_on<Started: Future<Output = Result<Node, raft::StartError>>>(
             tracing::error!(%error, "a part did not end cleanly");
         }
     }
-    formed
+    outcome
+}
+
+/// Why the member stopped by itself; for ever, while it does not. One that stays and only seems to live is started
+/// again by nobody, and the next such costs the group its majority.
+async fn stopped(mut status: StatusWatch) -> String {
+    match status.until(|status| status.failed.is_some()).await {
+        Some(Status { failed: Some(why), .. }) => why,
+        _ => std::future::pending().await,
+    }
 }
 
 async fn listen(host: Host, address: String) -> Result<BoxListener, StartError> {
@@ -180,4 +194,60 @@ pub(crate) fn routes(controller: &Arc<Controller>, shutdown: CancellationToken) 
 
 fn http_backend(controller: &Arc<Controller>) -> Arc<dyn http::Backend> {
     Arc::new(Faces(controller.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use decision::command::{Command, Stamped};
+    use decision::time::Time;
+    use wire::authority::Authority;
+    use wire::identity::TrustDomain;
+
+    use super::*;
+    use crate::raft::{Commit, open_disk, open_store, start_on};
+    use crate::testing::{CLUSTER, SOON, controller};
+
+    #[tokio::test]
+    async fn a_controller_whose_disk_fails_ends_so_that_it_is_started_again() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let (host, folder) = (Host::system(), tempfile::tempdir().unwrap());
+        let authority = Authority::create(&host, TrustDomain::new(CLUSTER).unwrap(), HOUR).unwrap();
+        let pair = authority.issue(&host, &controller(1), &[], HOUR).unwrap();
+        let credentials = Credentials::from_pem(authority.pem(&pair), host.clock.clone()).unwrap();
+        let fails = Arc::new(AtomicBool::new(false));
+        let switch = fails.clone();
+        let fsync: raft::Fsync = Arc::new(move |file: &std::fs::File| match switch.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("EIO")),
+            false => file.sync_data(),
+        });
+        // Alone it leads at once.
+        let member = Member { region: "r1".into(), grpc: "127.0.0.1:0".into(), witness: false };
+        let settings = Settings {
+            raft: raft::Settings::new(1, CLUSTER, folder.path().join("1")),
+            region: "r1".into(),
+            grpc_listen: "127.0.0.1:0".into(),
+            http_listen: "127.0.0.1:0".into(),
+            initial_members: BTreeMap::from([(1, member)]),
+        };
+        let start = async |settings: raft::Settings, dial| {
+            let disk = open_disk(&settings, fsync)?;
+            let store = open_store(&settings, Arc::new(disk), Commit::Grouped)?;
+            let node = start_on(settings, store, dial).await?;
+            let (leading, mut status) = (node.clone(), node.watch_status());
+            tokio::spawn(async move {
+                status.until(|status| status.is_leader).await;
+                fails.store(true, Ordering::Relaxed);
+                let command = Command::Note { text: "lost".into() };
+                leading.propose(Stamped { at: Time(1), by: "test".into(), command }, SOON).await
+            });
+            Ok(node)
+        };
+        let public = Handle::current();
+        let shutdown = CancellationToken::new();
+        let running = run_on(settings, host, credentials, &public, shutdown, start);
+        let ended = tokio::time::timeout(SOON, running).await.expect("it goes on and only seems to live");
+        assert!(matches!(ended, Err(StartError::Stopped { .. })), "{ended:?}");
+    }
 }
