@@ -13,6 +13,7 @@ mod port;
 mod remote;
 mod space;
 mod switch;
+mod tcp;
 
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wire::host::{Random, SeededRandom};
 
 use super::link::{Count, InFlight, Link};
+use super::tcp::{self, Garbled};
 
 /// What one pair holds at most. At 100 ms it lets 320 MB/s pass.
 pub(super) const MOST_BYTES: usize = 32 << 20;
@@ -21,6 +22,7 @@ pub(super) struct Line {
     most_bytes: usize,
     /// When the last frame that keeps its place is due.
     newest: Option<Instant>,
+    garbled: Garbled,
     count: Count,
 }
 
@@ -38,6 +40,7 @@ impl Line {
             held_bytes: 0,
             most_bytes,
             newest: None,
+            garbled: Garbled::default(),
             count: Count::default(),
         }
     }
@@ -59,6 +62,8 @@ impl Line {
         let lost = self.happens(self.link.loss);
         let duplicate = self.happens(self.link.duplicate);
         let reorder = self.happens(self.link.reorder);
+        let reset = self.happens(self.link.reset);
+        let garbage = self.happens(self.link.garbage);
         let jitter = self.random.below(nanoseconds(self.link.jitter).saturating_add(1));
         if self.link.cut {
             self.count.cut += 1;
@@ -68,6 +73,9 @@ impl Line {
             self.count.lost += 1;
             return;
         }
+        let spoiled = self.spoil(frame, reset, garbage);
+        self.count.spoiled += u64::from(spoiled.is_some());
+        let frame = spoiled.as_deref().unwrap_or(frame);
         let mut due = now + self.link.delay + Duration::from_nanos(jitter);
         if reorder {
             due += self.link.jitter.max(LEAST_HOLD);
@@ -81,6 +89,16 @@ impl Line {
             self.hold(frame, due);
         }
         self.hold(frame, due);
+    }
+
+    /// None: it goes as it came.
+    fn spoil(&mut self, frame: &[u8], reset: bool, garbage: bool) -> Option<Vec<u8>> {
+        if garbage {
+            self.garbled.accept(frame);
+        }
+        let random = &self.random;
+        let garbled = self.garbled.answer(frame, || random.next_u64() as u8);
+        garbled.or_else(|| reset.then(|| tcp::reset(frame)).flatten())
     }
 
     fn hold(&mut self, frame: &[u8], due: Instant) {

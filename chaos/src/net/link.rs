@@ -20,6 +20,11 @@ pub struct Link {
     pub duplicate: f64,
     /// The share that is held back by another `jitter` (1 ms at least), while later ones overtake.
     pub reorder: f64,
+    /// The share of TCP segments that become a reset: the receiver has lost the connection, and the sender does not
+    /// know yet.
+    pub reset: f64,
+    /// The share of TCP connections whose first answer comes as other bytes. Of that direction in which answers go.
+    pub garbage: f64,
     /// Nothing passes.
     pub cut: bool,
     /// What becomes of frames under way when `cut` is set.
@@ -39,7 +44,7 @@ impl Link {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        let shares = [self.loss, self.duplicate, self.reorder];
+        let shares = [self.loss, self.duplicate, self.reorder, self.reset, self.garbage];
         match shares.into_iter().find(|share| !(0.0..=1.0).contains(share)) {
             Some(share) => Err(Error::Share(share)),
             None => Ok(()),
@@ -62,6 +67,8 @@ pub struct Count {
     pub refused: u64,
     pub duplicated: u64,
     pub reordered: u64,
+    /// Became a reset, or other bytes.
+    pub spoiled: u64,
     pub in_flight: u64,
 }
 
