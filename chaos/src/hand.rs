@@ -51,6 +51,9 @@ pub fn sweep() -> anyhow::Result<ExitCode> {
     for name in chaos::net::sweep()? {
         println!("removed {name}");
     }
+    for disk in chaos::live::sweep_disks()? {
+        println!("unmounted {}", disk.display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -35,7 +35,11 @@ const GROUPS: [Group; 4] = [
     },
     Group { name: "postgres", filter: "postgres_", packages: &["postgresql", "procps", "chromium"] },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
-    Group { name: "netns", filter: "netns_", packages: &["iproute2", "iputils-ping", "postgresql"] },
+    Group {
+        name: "netns",
+        filter: "netns_",
+        packages: &["iproute2", "iputils-ping", "postgresql", "strace", "faketime", "e2fsprogs"],
+    },
 ];
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {

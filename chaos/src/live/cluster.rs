@@ -9,15 +9,20 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use wire::failpoint;
 
+use super::faults::Kind;
 use super::folder::Folder;
-use super::layout::{DNS_PORT, GRPC_PORT, HTTP_PORT, Layout, PEER_PORT, RegionLayout, SERVICE_PORT};
+use super::layout::{
+    AGENT_HTTP_PORT, DNS_PORT, GRPC_PORT, HTTP_PORT, Layout, PEER_PORT, RegionLayout, SERVICE_PORT,
+};
 use super::options::{CLIENT, Options, REGIONS};
 use super::part::Part;
 use super::place::Place;
 use super::prepare::{CLUSTER, Prepared, prepare};
 use super::programs::Programs;
 use super::regions_yml;
+use super::small_disk::{self, SmallDisk};
 use super::supervisor::RESTARTS_AFTER;
+use super::wall_clock::WallClock;
 use crate::net::Net;
 
 /// Past it, what still runs is killed.
@@ -34,6 +39,10 @@ pub struct Cluster {
     pub(super) layout: Layout,
     pub(super) programs: Programs,
     pub(super) context: PathBuf,
+    /// If they can be set.
+    pub(super) clocks: Option<WallClock>,
+    /// After the network, with which all who write there end.
+    pub(super) disks: BTreeMap<&'static str, SmallDisk>,
     folder: Folder,
     /// What was killed while it began.
     pub(super) fallen: Vec<String>,
@@ -49,22 +58,30 @@ impl Cluster {
     /// Returns once the primary takes writes and both replicas stream.
     pub fn start(options: Options) -> anyhow::Result<Cluster> {
         let programs = Programs::find()?;
+        if options.for_faults {
+            small_disk::sweep()?;
+        }
         let places: Vec<&str> = REGIONS.into_iter().chain([CLIENT]).collect();
         let net = Net::new("live", &places)?;
         let folder = Folder::make()?;
         let layout = Layout::new(&net, folder.path())?;
-        let prepared = prepare(&layout)?;
+        let prepared = prepare(&layout, options.for_faults)?;
+        let clocks = match options.for_faults {
+            true => WallClock::find(layout.clocks())?,
+            false => None,
+        };
         Cluster::prepare_failpoints(&layout)?;
         let mut parts = BTreeMap::new();
         for (n, region) in layout.regions.iter().enumerate() {
-            parts.insert(region.name, Mutex::new(of_region(&options, &programs, &layout, &prepared, n)));
+            let of_region = of_region(&options, &programs, &layout, &prepared, clocks.as_ref(), n)?;
+            parts.insert(region.name, Mutex::new(of_region));
         }
         let mut runtimes = BTreeMap::new();
         for place in places {
             runtimes.insert(place, Place::inside(&net, place)?);
         }
         let outside = Place::outside()?;
-        let context = prepared.context;
+        let (context, disks) = (prepared.context, prepared.disks);
         let fallen = Vec::new();
         let mut cluster = Cluster {
             options,
@@ -75,6 +92,8 @@ impl Cluster {
             layout,
             programs,
             context,
+            clocks,
+            disks,
             folder,
             fallen,
         };
@@ -166,16 +185,19 @@ fn of_region(
     programs: &Programs,
     layout: &Layout,
     prepared: &Prepared,
+    clocks: Option<&WallClock>,
     n: usize,
-) -> Parts {
+) -> anyhow::Result<Parts> {
     let region = &layout.regions[n];
     let name = region.name;
     let mut env = vec![(failpoint::FOLDER, layout.failpoints().into_os_string())];
     env.extend(options.log.as_ref().map(|filter| ("REGENT_LOG", filter.into())));
-    let part = |kind: &str, program: &Path, args: Vec<String>| {
-        let title = format!("{name}-{kind}");
+    let part = |kind: Kind, program: &Path, args: Vec<String>| -> anyhow::Result<Part> {
+        let title = part_name(name, kind);
         let log = layout.log(&title);
-        Part::new(title, name, program, args, log, env.clone())
+        let clock = clocks.map(|clocks| clocks.env(&title)).transpose()?;
+        let env = env.iter().cloned().chain(clock.into_iter().flatten()).collect();
+        Ok(Part::new(title, name, program, args, log, env))
     };
     let members: Vec<String> = layout
         .regions
@@ -215,16 +237,27 @@ fn of_region(
         &folder("agent"),
         "--dns-listen",
         &region.at(DNS_PORT).to_string(),
+        "--http-listen",
+        &region.at(AGENT_HTTP_PORT).to_string(),
         "--peer-listen",
         &region.at(PEER_PORT).to_string(),
         "--watchdog",
         "off",
     ]);
     agent.extend(certificate(&prepared.agents[n]));
-    Parts {
-        service: part("service", &programs.failover, service),
-        controller: part("controller", &programs.control_plane, controller),
-        agent: part("agent", &programs.region_agent, agent),
+    let title = format!("{name}-service");
+    let log = layout.log(&title);
+    Ok(Parts {
+        service: Part::new(title, name, &programs.failover, service, log, env.clone()),
+        controller: part(Kind::Controller, &programs.control_plane, controller)?,
+        agent: part(Kind::Agent, &programs.region_agent, agent)?,
+    })
+}
+
+pub(super) fn part_name(region: &str, kind: Kind) -> String {
+    match kind {
+        Kind::Controller => format!("{region}-controller"),
+        Kind::Agent => format!("{region}-agent"),
     }
 }
 

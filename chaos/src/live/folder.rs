@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
 
-/// Unlike /tmp never in memory, and open to all.
-const PARENT: &str = "/var/tmp";
+/// Unlike /tmp never in memory, and open to all. The process and a number follow.
+pub(super) const OF_RUNS: &str = "/var/tmp/regent-live-";
 
 pub(super) struct Folder {
     path: PathBuf,
@@ -19,7 +19,7 @@ impl Folder {
     pub fn make() -> anyhow::Result<Folder> {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let n = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(PARENT).join(format!("regent-live-{}-{n}", std::process::id()));
+        let path = PathBuf::from(format!("{OF_RUNS}{}-{n}", std::process::id()));
         // Of a process of that number that was killed.
         let _ = fs::remove_dir_all(&path);
         DirBuilder::new().mode(0o755).create(&path).with_context(|| path.display().to_string())?;

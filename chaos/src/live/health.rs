@@ -10,6 +10,8 @@ use super::options::REGIONS;
 use super::status::leader_of;
 
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+/// As many may be on their way.
+const ENTRIES_BEHIND: u64 = 64;
 
 impl Cluster {
     /// The one server that takes writes.
@@ -42,6 +44,7 @@ impl Cluster {
         }
         let status = self.status()?;
         leader_of(&status).context("the controllers have no leader")?;
+        all_keep_up(list(&status["members"]))?;
         for region in list(&status["regions"]) {
             ensure!(region["verdict"] == "healthy", "{} is {}", region["name"], region["verdict"]);
             for agent in list(&region["agents"]) {
@@ -53,6 +56,18 @@ impl Cluster {
         ensure!(service["primary"] == primary, "the controllers have {} as primary", service["primary"]);
         ensure!(service["verdict"] == "healthy", "the service is {}", service["verdict"]);
         Ok(primary)
+    }
+}
+
+/// One that runs and writes nothing down is as good as dead.
+fn all_keep_up(members: &[Value]) -> anyhow::Result<()> {
+    let matched = |member: &Value| member["matched"].as_u64().unwrap_or_default();
+    let newest = members.iter().map(matched).max().unwrap_or_default();
+    match members.iter().find(|member| matched(member) + ENTRIES_BEHIND < newest) {
+        Some(behind) => {
+            bail!("the controller in {} has {} of {newest} entries", behind["region"], matched(behind))
+        }
+        None => Ok(()),
     }
 }
 

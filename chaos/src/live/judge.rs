@@ -104,6 +104,16 @@ pub(super) fn gaps(attempts: &[Attempt], who: Who, began_ns: u64) -> Vec<Gap> {
     acked.windows(2).map(gap).filter(|gap| gap.until_ms - gap.from_ms > NOTICED_MS).collect()
 }
 
+/// From a moment, in milliseconds since the beginning, until the client's next acknowledgement.
+pub(super) fn written_after_ms(attempts: &[Attempt], began_ns: u64, at_ms: f64) -> Option<f64> {
+    attempts
+        .iter()
+        .filter(|attempt| attempt.who == Who::Client && attempt.is_acked())
+        .map(|attempt| ms(attempt.ended_ns) - ms(began_ns) - at_ms)
+        .filter(|after_ms| *after_ms >= 0.0)
+        .min_by(f64::total_cmp)
+}
+
 /// Which server took writes from when until when, in the order in which they began to.
 pub(super) fn eras_seen(attempts: &[Attempt], began_ns: u64) -> Vec<(String, Gap)> {
     let since = |ns: u64| ms(ns) - ms(began_ns);
@@ -217,6 +227,8 @@ mod tests {
         assert_eq!(gaps(&attempts, Who::Client, 50 * MS), [gap(51.0, 851.0)]);
         assert_eq!(gaps(&attempts, Who::Inside, 50 * MS), [gap(0.0, 651.0)]);
         assert_eq!(eras_seen(&attempts, 0), [("a".to_owned(), gap(10.0, 950.0))]);
+        let after = |at_ms| written_after_ms(&attempts, 50 * MS, at_ms);
+        assert_eq!((after(60.0), after(900.0), after(901.1)), (Some(791.0), Some(1.0), None));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::net::{Error, Net};
 pub(super) const GRPC_PORT: u16 = 7400;
 pub(super) const HTTP_PORT: u16 = 7401;
 pub(super) const DNS_PORT: u16 = 7408;
+/// Where an agent tells how it is.
+pub(super) const AGENT_HTTP_PORT: u16 = 7402;
 /// Where agents ask each other for promises.
 pub(super) const PEER_PORT: u16 = 7409;
 pub(super) const SERVICE_PORT: u16 = 7419;
@@ -51,6 +53,11 @@ impl Layout {
         self.folder.join("failpoints")
     }
 
+    /// By how much the wall clock of each part is off.
+    pub fn clocks(&self) -> PathBuf {
+        self.folder.join("clocks")
+    }
+
     pub fn log(&self, name: &str) -> PathBuf {
         self.folder.join("logs").join(format!("{name}.log"))
     }
@@ -64,6 +71,11 @@ impl RegionLayout {
     /// PostgreSQL's private socket: where the agent puts it.
     pub fn socket_dir(&self) -> PathBuf {
         self.postgres.with_file_name("data-socket")
+    }
+
+    /// Of the disk that its database has for itself.
+    pub fn disk_image(&self) -> PathBuf {
+        self.folder.with_extension("disk")
     }
 
     pub fn guard_socket(&self) -> PathBuf {

@@ -41,6 +41,8 @@ pub struct Options {
     pub max_data_loss: Option<String>,
     /// Whoever comes to this point while the cluster begins is killed there, once.
     pub failpoint: Option<String>,
+    /// Each database on a small disk of its own, and parts whose wall clocks can be set, for faults that need that.
+    pub for_faults: bool,
     /// What the parts log: `REGENT_LOG`.
     pub log: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Default for Options {
             lease: None,
             max_data_loss: None,
             failpoint: None,
+            for_faults: false,
             log: None,
         }
     }

@@ -11,6 +11,7 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::wall_clock;
 use crate::net::Net;
 
 const BECOMES_WITHIN: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ impl Part {
         if self.is_running() {
             return Ok(());
         }
+        // What is left of one that ended by itself.
+        self.kill()?;
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command: Command = net.command(self.region, &self.program)?;
         command.args(&self.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -90,6 +93,7 @@ impl Part {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
+            wall_clock::forget(Pid::from_raw(child.id() as i32));
         }
         Ok(())
     }

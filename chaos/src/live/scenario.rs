@@ -1,5 +1,7 @@
 //! One fault, from health to health, with everybody writing meanwhile.
 
+mod clocks;
+mod effect;
 mod failpoint;
 mod fault;
 mod long;
@@ -22,9 +24,11 @@ use super::disk;
 use super::faults::Kind;
 use super::judge::{Judgement, era_at, judge};
 use super::options::REGIONS;
-use super::record::{Attempt, Era, Who};
+use super::record::{Attempt, Era, Reading, Who};
 use super::supervisor::RESTARTS_AFTER;
 
+pub use clocks::ClocksJumped;
+pub use effect::Effect;
 pub use failpoint::{Crash, Verdict, begin_with};
 pub use fault::Fault;
 pub use long::Long;
@@ -146,7 +150,7 @@ impl<'a> Runner<'a> {
         self.runs += 1;
         let judged = judge(&attempts, fault_ns, &rows);
         let evidence = match self.keeps_evidence || recovered.is_err() || is_suspicious(&judged) {
-            true => Some(self.write(&attempts, fault_ns, &rows)?),
+            true => Some(self.write(&attempts, &[], fault_ns, &rows)?),
             false => None,
         };
         if let Err(error) = recovered {
@@ -156,10 +160,32 @@ impl<'a> Runner<'a> {
         Ok(Run { fault, from, to, with_leader, has_begun, judged, guard_ms, back_ms, evidence })
     }
 
-    fn write(&self, attempts: &[Attempt], fault_ns: u64, rows: &BTreeSet<i64>) -> anyhow::Result<PathBuf> {
+    /// What the primary has. A machine that starves may have moved it once more.
+    fn rows_in_the_end(&self) -> anyhow::Result<BTreeSet<i64>> {
+        let of_primary = || Ok(Some(self.cluster.rows(self.cluster.primary()?, self.next_id)?));
+        self.cluster.eventually("rows", BACK_WITHIN, of_primary)
+    }
+
+    /// Which regions never have all of these, told as a broken demand.
+    fn without_all_rows(&self, rows: &BTreeSet<i64>) -> Vec<String> {
+        let never = |region: &&str| {
+            let has_all = || Ok(self.cluster.rows(region, self.next_id)?.is_superset(rows).then_some(()));
+            self.cluster.eventually("rows", BACK_WITHIN, has_all).is_err()
+        };
+        let told = |region| format!("L3: {region} never has all rows, though it seems to follow");
+        REGIONS.into_iter().filter(never).map(told).collect()
+    }
+
+    fn write(
+        &self,
+        attempts: &[Attempt],
+        readings: &[Reading],
+        fault_ns: u64,
+        rows: &BTreeSet<i64>,
+    ) -> anyhow::Result<PathBuf> {
         let path = std::env::temp_dir().join(format!("live-{}-{}.json", std::process::id(), self.runs));
         let text = serde_json::json!({
-            "fault_ns": fault_ns, "rows": rows, "attempts": attempts,
+            "fault_ns": fault_ns, "rows": rows, "attempts": attempts, "readings": readings,
             "journal": self.cluster.failover(&["journal", "-o", "json"]).unwrap_or_default(),
         });
         std::fs::write(&path, text.to_string()).with_context(|| path.display().to_string())?;

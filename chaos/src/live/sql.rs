@@ -11,6 +11,8 @@ use super::cluster::Cluster;
 use super::layout::POSTGRES_PORT;
 
 const WITHIN: Duration = Duration::from_secs(5);
+/// So many rows are asked for at a time.
+const PIECE: usize = 50_000;
 
 /// As the superuser, as Regent itself does.
 pub(super) fn local(socket_dir: PathBuf) -> Config {
@@ -42,10 +44,18 @@ impl Cluster {
         Ok(self.ask(region, sql)?.into_iter().flatten().collect())
     }
 
-    /// All that clients wrote, from an id on.
+    /// All that clients wrote, from an id on. In pieces: an hour's are a million.
     pub(super) fn rows(&self, region: &str, from: i64) -> anyhow::Result<BTreeSet<i64>> {
-        let rows = self.ask(region, &format!("select id from live.rows where id >= {from}"))?;
-        rows.into_iter().flatten().map(|id| id.parse().context("an id")).collect()
+        let mut rows = BTreeSet::new();
+        let mut next = Some(from);
+        while let Some(from) = next {
+            let sql = format!("select id from live.rows where id >= {from} order by id limit {PIECE}");
+            let piece = self.ask(region, &sql)?.into_iter().flatten();
+            let piece = piece.map(|id| id.parse().context("an id")).collect::<anyhow::Result<Vec<i64>>>()?;
+            next = piece.last().filter(|_| piece.len() == PIECE).map(|last| last + 1);
+            rows.extend(piece);
+        }
+        Ok(rows)
     }
 
     /// Each timeline begins a segment of the log, and as long as it goes on with the same number none goes away: a

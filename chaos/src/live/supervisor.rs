@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cluster::Cluster;
 use super::options::REGIONS;
+use super::part::Part;
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// systemd's default.
@@ -35,6 +36,16 @@ impl Cluster {
             let fallen = supervisor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             Ok((worked?, fallen))
         })
+    }
+
+    /// Those of a region that run no more, and that nobody killed.
+    pub(super) fn ended_by_themselves(&self, region: &str) -> anyhow::Result<Vec<String>> {
+        let mut parts = self.parts(region)?;
+        let parts = &mut *parts;
+        let ended = |part: &mut Part| Some((part.name.clone(), part.ended()?));
+        let ended = [&mut parts.controller, &mut parts.agent].into_iter().filter_map(ended);
+        let by_itself = ended.filter(|(_, status)| status.signal().is_none());
+        Ok(by_itself.map(|(name, status)| format!("{name} ended by itself: {status}; see its log")).collect())
     }
 
     fn raise(&self, region: &str, down: Duration, fallen: &mut Vec<String>) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chaos::live::scenario::Effect;
 use chaos::live::{Gap, REGIONS};
 
 use super::{Outcome, Report};
@@ -49,20 +50,54 @@ pub fn page(report: &Report) -> String {
     }
     html.push_str("</table><h2>What happened when</h2>");
     draw(&mut html, report);
-    html.push_str("<h2>Faults</h2><details><summary>All of them</summary><table><tr><th>From<th>To<th>Region<th>Fault<th>Primary");
+    readers(&mut html, report);
+    html.push_str("<h2>Faults</h2><details><summary>All of them</summary><table><tr><th>From<th>To<th>Region<th>Fault<th>Primary<th>What it did<th>Written again after");
     for fault in &storm.wounds {
         let _ = write!(
             html,
-            "<tr><td>{}<td>{}<td>{}<td>{:?}<td>{}",
+            "<tr><td>{}<td>{}<td>{}<td>{:?}<td>{}<td>{}<td>{}",
             seconds(fault.from_ms),
             seconds(fault.until_ms),
             escape(fault.region),
             fault.wound,
             escape(fault.primary),
+            escape(&effect(&fault.effect)),
+            fault.written_after_ms.map_or("never".to_owned(), seconds),
         );
     }
     html.push_str("</table></details></html>\n");
     html
+}
+
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Had(what) => what.clone(),
+        Effect::Nothing(what) => format!("nothing: {what}"),
+        Effect::NotPossible(what) => format!("not possible here: {what}"),
+    }
+}
+
+fn readers(html: &mut String, report: &Report) {
+    html.push_str(
+        "<h2>Readers</h2><table><tr><th>How<th>Relay of<th>Answers<th>By replicas<th>Lacked a row\
+         <th>Stalest<th>Of a hundred, one staler than<th>Longest without an answer",
+    );
+    for seen in &report.storm.readers {
+        let _ = write!(
+            html,
+            "<tr><td>{:?}<td>{}<td>{} of {}<td>{}<td>{}<td>{:.0} ms<td>{:.0} ms<td>{:.0} ms",
+            seen.way,
+            escape(seen.to),
+            seen.answered,
+            seen.asked,
+            seen.by_replica,
+            seen.lacking,
+            seen.stale_ms,
+            seen.stale_p99_ms,
+            seen.gap_ms,
+        );
+    }
+    html.push_str("</table>");
 }
 
 /// Lanes above each other: faults of each region, who took writes, when each client could not write.

@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
 
+use super::Driven;
 use crate::live::clock::{from_wall_us, now_ns};
 use crate::live::record::{Attempt, Book, Class, Era, Outcome, Who};
 
@@ -108,15 +109,6 @@ impl Lane {
             Attempt { id, who: self.who, to: self.to, sent_ns, ended_ns: now_ns(), outcome: outcome.clone() };
         self.book.note(attempt);
         outcome
-    }
-}
-
-/// Ends the connection with it.
-struct Driven(tokio::task::JoinHandle<Result<(), Error>>);
-
-impl Drop for Driven {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

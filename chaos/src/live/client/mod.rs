@@ -1,7 +1,8 @@
 //! All that writes while faults happen: a client in its own place, one inside the primary's region, an observer
-//! beside every server.
+//! beside every server. And readers of what is written, and resolvers.
 
 mod lane;
+mod reader;
 mod resolver;
 
 use std::sync::Arc;
@@ -10,15 +11,16 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_postgres::Config;
+use tokio_postgres::{Config, Error};
 
 use super::cluster::Cluster;
-use super::layout::{DNS_PORT, POSTGRES_PORT, WRITE_PORT};
+use super::layout::{DNS_PORT, POSTGRES_PORT, READ_PORT, WRITE_PORT};
 use super::options::{CLIENT, Mode, Profile, REGIONS};
 use super::place::Place;
-use super::record::{Attempt, Book, Who};
+use super::record::{Attempt, Book, Way, Who};
 use super::sql;
 use lane::{Lane, Pace};
+use reader::Reader;
 use resolver::Resolver;
 
 /// Between two inserts of one client.
@@ -44,6 +46,15 @@ impl Through {
 pub struct Load {
     pub(super) book: Arc<Book>,
     lanes: Vec<JoinHandle<()>>,
+}
+
+/// Ends the connection with it.
+struct Driven(JoinHandle<Result<(), Error>>);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A server as one client reaches it.
@@ -101,6 +112,19 @@ impl Cluster {
             let (server, book) = (region.at(DNS_PORT), Arc::clone(&load.book));
             let resolver = Resolver { to: region.name, server, regions: regions.clone(), book };
             load.lanes.push(self.place(CLIENT)?.handle().spawn(resolver.run()));
+        }
+        Ok(())
+    }
+
+    /// Somebody reads through every relay what was acknowledged.
+    pub fn add_readers(&self, load: &mut Load) -> anyhow::Result<()> {
+        for to in REGIONS {
+            for way in Way::ALL {
+                let port = if way == Way::Primary { WRITE_PORT } else { READ_PORT };
+                let config = self.by_network(to, port)?;
+                let reader = Reader { way, to, config, book: Arc::clone(&load.book) };
+                load.lanes.push(self.place(CLIENT)?.handle().spawn(reader.run()));
+            }
         }
         Ok(())
     }

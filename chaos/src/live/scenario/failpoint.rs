@@ -135,15 +135,8 @@ impl Runner<'_> {
             broken.push(format!("L2, L3: {error:#}"));
         }
         let (attempts, next_id) = load.finish();
-        // A machine that starves may have moved it once more.
-        let of_primary = || Ok(Some(cluster.rows(cluster.primary()?, self.next_id)?));
-        let rows = cluster.eventually("rows", BACK_WITHIN, of_primary)?;
-        for region in REGIONS {
-            let has_all = || Ok(cluster.rows(region, self.next_id)?.is_superset(&rows).then_some(()));
-            if cluster.eventually("rows", BACK_WITHIN, has_all).is_err() {
-                broken.push(format!("L3: {region} never has all rows, though it seems to follow"));
-            }
-        }
+        let rows = self.rows_in_the_end()?;
+        broken.extend(self.without_all_rows(&rows));
         self.next_id = next_id;
         self.runs += 1;
         let judged = judge(&attempts, began_ns, &rows);
@@ -165,7 +158,7 @@ impl Runner<'_> {
         };
         let evidence = match verdict {
             Verdict::Passed => None,
-            _ => Some(self.write(&attempts, began_ns, &rows)?),
+            _ => Some(self.write(&attempts, &[], began_ns, &rows)?),
         };
         Ok(Crash {
             story,

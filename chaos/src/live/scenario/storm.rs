@@ -6,18 +6,23 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use wire::host::{Random, SeededRandom};
 
+use super::effect::Effect;
 use super::wound::{Wound, heal, inflict};
 use super::{Runner, is_suspicious, steady, steady_since};
 use crate::live::clock::{ms, now_ns};
-use crate::live::judge::{Gap, Judgement, eras_seen, gaps, judge};
+use crate::live::cluster::Cluster;
+use crate::live::judge::{Gap, Judgement, eras_seen, gaps, judge, written_after_ms};
 use crate::live::names::stale_ms;
 use crate::live::options::REGIONS;
+use crate::live::readers::{Seen, seen};
 use crate::live::record::Who;
 
 /// When to stop wounding.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
     Wounds(usize),
+    /// Each kind was inflicted once, in its order.
+    Each,
     Elapsed(Duration),
 }
 
@@ -30,6 +35,9 @@ pub struct Inflicted {
     pub primary: &'static str,
     pub from_ms: f64,
     pub until_ms: f64,
+    pub effect: Effect,
+    /// From when it was healed until the client's next acknowledgement; none: there was none any more.
+    pub written_after_ms: Option<f64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -42,12 +50,17 @@ pub struct Storm {
     pub gaps: Vec<(Who, Vec<Gap>)>,
     /// Which server took writes from when until when.
     pub eras: Vec<(String, Gap)>,
+    /// What was read meanwhile, and what should have been.
+    pub readers: Vec<Seen>,
     /// For how long a name server led elsewhere than to who took writes, at the longest.
     pub names_stale_ms: f64,
     /// What did not become well again in time.
     pub unwell: Vec<String>,
     pub evidence: Option<PathBuf>,
 }
+
+/// Below it, the next does not wait until all is well again.
+const PACE: Duration = Duration::from_secs(25);
 
 impl Runner<'_> {
     /// Two of three wounds are at the primary. Each is healed after a while, and the next comes once somebody takes
@@ -57,13 +70,16 @@ impl Runner<'_> {
         let primary = cluster.wait_healthy()?;
         let mut load = cluster.load(primary, self.through, self.next_id)?;
         cluster.add_resolvers(&mut load)?;
+        cluster.add_readers(&mut load)?;
         steady(&load, None)?;
         let (began, began_ns) = (Instant::now(), now_ns());
         let since = |ns: u64| ms(ns) - ms(began_ns);
         let (dice, mut done, mut unwell) = (SeededRandom::new(seed), Vec::<Inflicted>::new(), Vec::new());
-        let longest_ms = cluster.options.lease_ttl().as_millis() as u64 * 3;
+        let leases = if matches!(until, Until::Each) { 1 } else { 3 };
+        let longest_ms = cluster.options.lease_ttl().as_millis() as u64 * leases;
         let is_over = |done: usize| match until {
             Until::Wounds(wounds) => done >= wounds,
+            Until::Each => done >= wounds.len(),
             Until::Elapsed(lasts) => began.elapsed() >= lasts,
         };
         while !is_over(done.len()) {
@@ -73,45 +89,83 @@ impl Runner<'_> {
                 0 => REGIONS[dice.below(REGIONS.len() as u64) as usize],
                 _ => primary,
             };
-            let wound = wounds[dice.below(wounds.len() as u64) as usize];
+            let drawn = dice.below(wounds.len() as u64) as usize;
+            let wound = wounds[if matches!(until, Until::Each) { done.len() } else { drawn }];
+            let lasts = Duration::from_millis(dice.below(longest_ms));
+            let waits = dice.below(2) == 0;
             eprintln!("  {}: {wound:?} in {region}, the primary is {primary}", done.len() + 1);
             let from_ms = since(now_ns());
-            inflict(cluster, wound, region)?;
-            std::thread::sleep(Duration::from_millis(dice.below(longest_ms)));
-            heal(cluster, wound, region)?;
+            let open = inflict(cluster, wound, region)?;
+            if !open.is_void() {
+                std::thread::sleep(lasts);
+            }
+            unwell.extend(ended_by_themselves(cluster, wound, region)?);
+            let effect = heal(cluster, open)?;
             let healed_ns = now_ns();
-            done.push(Inflicted { wound, region, primary, from_ms, until_ms: since(healed_ns) });
+            if !effect.is_had() {
+                eprintln!("     without effect: {}", effect.what());
+            }
+            let until_ms = since(healed_ns);
+            done.push(Inflicted {
+                wound,
+                region,
+                primary,
+                from_ms,
+                until_ms,
+                effect,
+                written_after_ms: None,
+            });
             if let Err(error) = steady_since(&load, healed_ns) {
                 unwell.push(format!("after {wound:?} in {region}: {error:#}"));
             }
             // In half of them the next comes while this one is still being made good.
-            if dice.below(2) == 0
+            let is_late = began.elapsed() > PACE * done.len() as u32;
+            if waits
+                && !is_late
                 && let Err(error) = cluster.wait_healthy()
             {
                 unwell.push(format!("after {wound:?} in {region}: {error:#}"));
             }
         }
         let lasted_ms = since(now_ns());
-        let to = match cluster.wait_healthy() {
-            Ok(primary) => primary,
-            Err(error) => {
-                unwell.push(format!("in the end: {error:#}"));
-                cluster.primary()?
-            }
-        };
-        let lookups = load.book.lookups();
+        if let Err(error) = cluster.wait_healthy() {
+            unwell.push(format!("in the end: {error:#}"));
+        }
+        let (lookups, readings, readings_until_ns) = (load.book.lookups(), load.book.readings(), now_ns());
         let (attempts, next_id) = load.finish();
-        let rows = cluster.rows(to, self.next_id)?;
+        let rows = self.rows_in_the_end()?;
+        unwell.extend(self.without_all_rows(&rows));
         self.next_id = next_id;
         self.runs += 1;
         let judged = judge(&attempts, began_ns, &rows);
-        let evidence = match is_suspicious(&judged) {
-            true => Some(self.write(&attempts, began_ns, &rows)?),
+        let readers = seen(&readings, began_ns, readings_until_ns, &rows);
+        let evidence = match is_suspicious(&judged) || readers.iter().any(Seen::is_suspicious) {
+            true => Some(self.write(&attempts, &readings, began_ns, &rows)?),
             false => None,
         };
+        for wound in &mut done {
+            wound.written_after_ms = written_after_ms(&attempts, began_ns, wound.until_ms);
+        }
         let gaps = [Who::Client, Who::Inside].map(|who| (who, gaps(&attempts, who, began_ns))).into();
         let eras = eras_seen(&attempts, began_ns);
         let names_stale_ms = stale_ms(&lookups, &eras, began_ns);
-        Ok(Storm { seed, lasted_ms, wounds: done, judged, gaps, eras, names_stale_ms, unwell, evidence })
+        let wounds = done;
+        Ok(Storm { seed, lasted_ms, wounds, judged, gaps, eras, readers, names_stale_ms, unwell, evidence })
     }
+}
+
+/// Nobody should, but for whose disk fails. Each is started again.
+fn ended_by_themselves(cluster: &Cluster, wound: Wound, region: &str) -> anyhow::Result<Vec<String>> {
+    let mut told = Vec::new();
+    for of in REGIONS {
+        let is_meant = wound.is_of_a_disk() && of == region;
+        let ended = cluster.ended_by_themselves(of)?;
+        told.extend(
+            ended.into_iter().filter(|_| !is_meant).map(|who| format!("during {wound:?} in {region}: {who}")),
+        );
+        if of != region {
+            cluster.restart(of)?;
+        }
+    }
+    Ok(told)
 }
