@@ -131,7 +131,8 @@ impl Controller {
     }
 
     pub fn crashes(&mut self, ground: &Ground) {
-        self.raft.crash(ground.chance.below(3));
+        let keeps_most = if ground.hosts[self.machine].can_flush() { 2 } else { 0 };
+        self.raft.crash(ground.chance.below(keeps_most + 1));
         self.is_writing = false;
         self.unsaid.clear();
         // What was applied is found again as it is committed again; a snapshot would give the same.

@@ -32,6 +32,8 @@ pub enum Fault {
     },
     /// A server there can write nothing, and ends.
     FullDisk(Machine),
+    /// Whoever flushes something there is told that it failed, and ends; nothing of that is there afterwards.
+    FlushError(Machine),
     /// What clients are served by on this machine.
     Service(Machine),
     /// The agent alone does not go on meanwhile; its guard and its server do.
@@ -67,6 +69,7 @@ pub fn begins(fault: &Fault, ground: &mut Ground) {
         }
         Fault::SlowDisk { machine, by } => ground.hosts[*machine].slow_disk += *by,
         Fault::FullDisk(machine) => ground.hosts[*machine].full_disks += 1,
+        Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes += 1,
         Fault::Service(machine) => ground.hosts[*machine].broken_services += 1,
         Fault::Clock { machine, by_ms } => ground.hosts[*machine].clock.ahead_ms += by_ms,
         Fault::Crash(_)
@@ -88,6 +91,7 @@ pub fn ends(fault: &Fault, ground: &mut Ground) {
         }
         Fault::SlowDisk { machine, by } => ground.hosts[*machine].slow_disk -= *by,
         Fault::FullDisk(machine) => ground.hosts[*machine].full_disks -= 1,
+        Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes -= 1,
         Fault::Service(machine) => ground.hosts[*machine].broken_services -= 1,
         Fault::Clock { machine, by_ms } => ground.hosts[*machine].clock.ahead_ms -= by_ms,
         Fault::Crash(_)
@@ -122,6 +126,7 @@ impl fmt::Display for Shown<'_> {
             Fault::CrashAgent(machine) => write!(f, "{} alone crashes", layout.name(*machine)),
             Fault::CrashServer(machine) => write!(f, "the server of {} crashes", layout.name(*machine)),
             Fault::FullDisk(machine) => write!(f, "the disk of {} is full", layout.name(*machine)),
+            Fault::FlushError(machine) => write!(f, "the disk of {} cannot be flushed", layout.name(*machine)),
             Fault::Service(machine) => write!(f, "the service at {} does not answer", layout.name(*machine)),
             Fault::Clock { machine, by_ms } => {
                 write!(f, "the wall clock of {} is set by {by_ms} ms", layout.name(*machine))

@@ -43,6 +43,8 @@ pub enum Event {
     /// An operator moves the service, or looks.
     Operates,
     Reads,
+    /// What ended by itself there is started again.
+    StartsAgain(Machine),
     /// By its place in the schedule.
     Begins(usize),
     Ends(usize),
@@ -67,6 +69,8 @@ pub struct Host {
     pub broken_services: u32,
     /// And those that leave no room on its disk for a server to write.
     pub full_disks: u32,
+    /// And those in which its disk reports an error when it is flushed.
+    pub failing_flushes: u32,
     /// What each write takes longer.
     pub slow_disk: Duration,
     disk_free: Moment,
@@ -90,6 +94,12 @@ impl Host {
         self.crashes == 0
     }
 
+    /// Whether what is written there comes to be on the disk. After a flush that failed nobody knows what of it is, also
+    /// if a later one seems to do; so whoever is told of it ends, and what was not flushed is gone.
+    pub fn can_flush(&self) -> bool {
+        self.failing_flushes == 0
+    }
+
     pub fn new(drift_ppm: i64) -> Host {
         Host {
             clock: Clock::new(drift_ppm),
@@ -103,6 +113,7 @@ impl Host {
             agent_life: 0,
             broken_services: 0,
             full_disks: 0,
+            failing_flushes: 0,
             slow_disk: Duration::ZERO,
             disk_free: Moment::default(),
         }

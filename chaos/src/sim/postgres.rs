@@ -264,17 +264,21 @@ impl Postgres {
         let (Files::Present(data), Process::Primary(primary)) = (&mut self.files, &self.process) else {
             return;
         };
+        if !ground.hosts[self.machine].can_flush() {
+            return;
+        }
         data.log.end += ground.chance.below(primary.written.saturating_sub(data.log.end) + 1);
     }
 
-    /// It can write nothing, and ends by itself, as PostgreSQL does.
+    /// It can write nothing, or not flush what it wrote, and ends by itself, as PostgreSQL does.
     fn panics(&mut self, ground: &mut Ground) -> bool {
-        let has_room = ground.hosts[self.machine].full_disks == 0;
-        if !has_room {
+        let host = &ground.hosts[self.machine];
+        let can_write = host.full_disks == 0 && host.can_flush();
+        if !can_write {
             self.is_killed(ground);
             self.died = true;
         }
-        !has_room
+        !can_write
     }
 
     /// Whether the last process ended by itself. Told once.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::ambush::{Ambush, Harm, Phase, Victim, When};
 use super::failpoints;
-use super::fault::Fault;
+use super::fault::{Fault, Planned};
+use super::layout::Layout;
 use super::planted::Around;
+use super::queue::Moment;
 use super::script::Script;
 use super::{Bug, Options, Report, run};
 
@@ -66,6 +68,24 @@ fn a_fault_ends_with_what_it_lasts_until() {
     assert_eq!(lasts(None), Duration::from_secs(25));
     let until_begun = lasts(Some(Phase::Begun));
     assert!(!until_begun.is_zero() && until_begun < Duration::from_secs(10), "{until_begun:?}");
+}
+
+#[test]
+fn whoever_cannot_flush_ends_and_all_is_well_once_the_disk_is() {
+    let layout = Layout { regions: 3 };
+    let at = |seconds| Moment(0) + Duration::from_secs(seconds);
+    let faults = (0..layout.client()).map(|machine| {
+        let from = at(60 + 30 * machine as u64);
+        Planned { from, until: from + Duration::from_secs(20), fault: Fault::FlushError(machine) }
+    });
+    let options = Options { faults: Some(faults.collect()), is_read: true, ..options(6) };
+    let (report, _, lines) = run(2, &options);
+    assert_eq!(report.violations, []);
+    for region in 0..layout.regions {
+        let ends = format!("controller {region} ends: its log cannot be flushed");
+        assert!(lines.iter().any(|line| line.contains(&ends)), "{ends}");
+    }
+    assert!(report.moves > 1, "the first primary, and another: {report:?}");
 }
 
 #[test]

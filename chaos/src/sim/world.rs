@@ -30,7 +30,7 @@ use super::queue::{Moment, Queue};
 use super::readers::Readers;
 use super::script::Script;
 use super::setup::{MANY_MOVES, REGIONS, SERVICE, config, faults, wild};
-use super::timer::Timer;
+use super::timer::{OfController, Timer};
 use super::trace::Trace;
 
 const FIRST_WRITE: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ const SERVED_WITHIN: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_millis(500);
 /// How long ago a replica was level, at the least, when it was never disturbed: it asks twice a second.
 const UNSURE: Duration = Duration::from_secs(2);
+/// What ended by itself is started again by whoever looks after processes.
+const STARTED_AGAIN_AFTER: Duration = Duration::from_millis(200);
 const UNDONE_EVERY: Duration = Duration::from_secs(5);
 /// Fewer writes than that were acknowledged in a second: nobody was there to be disturbed.
 const WRITES_LEAST: f64 = 0.3;
@@ -327,6 +329,11 @@ impl World {
                     return waiting.push(Event::Rings { machine, life, timer });
                 }
                 self.ground.trace.happens(now, 2, machine);
+                if matches!(timer, Timer::Controller(OfController::Synced(..)))
+                    && !self.ground.hosts[machine].can_flush()
+                {
+                    return self.ends_itself(machine);
+                }
                 let n = self.layout.region(machine);
                 let World { ground, agents, instances, servers, controllers, places, .. } = self;
                 match timer {
@@ -340,6 +347,7 @@ impl World {
                     }
                 }
             }
+            Event::StartsAgain(machine) => self.restarts(machine),
             Event::Begins(n) => self.begins(n),
             Event::Ends(n) => self.ends(n),
             Event::Writes(machine) => self.writes(machine),
@@ -634,6 +642,14 @@ impl World {
         self.servers[n].is_lost(&mut self.ground);
         self.agents[n].crashes();
         self.instances[n].restarts(true, &self.ground);
+    }
+
+    /// A controller whose log cannot be flushed: nobody was told of what is not in it.
+    fn ends_itself(&mut self, machine: Machine) {
+        let now = self.ground.queue.now();
+        self.ground.trace.line(now, || format!("{} ends: its log cannot be flushed", self.layout.name(machine)));
+        self.crashes(machine);
+        self.ground.queue.put(now + STARTED_AGAIN_AFTER, Event::StartsAgain(machine));
     }
 
     fn restarts(&mut self, machine: Machine) {

@@ -96,7 +96,12 @@ impl Faults {
             }
             Fault::CrashAgent(machine) if begins => self.crashes(sim, judge, *machine, false),
             Fault::CrashAgent(machine) => self.restarts(sim, *machine),
-            Fault::CrashServer(machine) | Fault::FullDisk(machine) if begins => {
+            // A controller ends by itself then. Here it is not there again before its disk is well.
+            Fault::FlushError(machine) if layout.is_controller(*machine) => match begins {
+                true => self.crashes(sim, judge, *machine, false),
+                false => self.restarts(sim, *machine),
+            },
+            Fault::CrashServer(machine) | Fault::FullDisk(machine) | Fault::FlushError(machine) if begins => {
                 self.ground.truth().copies[layout.region(*machine)].crashes = true;
             }
             Fault::Pause(machine) | Fault::Freeze(machine) => {
@@ -107,6 +112,7 @@ impl Faults {
             Fault::Delay { ways, by } => self.changes(sim, ways, Change::Longer(*by), begins),
             Fault::CrashServer(_)
             | Fault::FullDisk(_)
+            | Fault::FlushError(_)
             | Fault::SlowDisk { .. }
             | Fault::Clock { .. }
             | Fault::Service(_) => {}
