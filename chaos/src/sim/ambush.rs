@@ -79,6 +79,8 @@ pub enum Victim {
     Holder,
     /// Who is to take over, or else is not the holder.
     Heir,
+    /// The agent that is neither of them.
+    Third,
     /// The controller that leads.
     Leader,
     /// One that does not, away from the holder.
@@ -96,6 +98,7 @@ pub enum Harm {
     CutOff,
     CutFromControllers,
     CutFromAgents,
+    OldData,
     SlowDisk(Duration),
 }
 
@@ -137,7 +140,10 @@ impl Ambush {
             Harm::Freeze if is_agents => Fault::Freeze(machine),
             Harm::CrashAgent if is_agents => Fault::CrashAgent(machine),
             Harm::CrashServer if is_agents => Fault::CrashServer(machine),
-            Harm::Crash | Harm::Freeze | Harm::CrashAgent | Harm::CrashServer => Fault::Crash(machine),
+            Harm::OldData if is_agents => Fault::OldData(machine),
+            Harm::Crash | Harm::Freeze | Harm::CrashAgent | Harm::CrashServer | Harm::OldData => {
+                Fault::Crash(machine)
+            }
             Harm::CutOff => Fault::Cut { shape: "machine", ways: layout.around(&[machine]) },
             Harm::CutFromControllers => {
                 Fault::Cut { shape: "from controllers", ways: layout.to_controllers(machine) }

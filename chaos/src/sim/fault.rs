@@ -34,6 +34,8 @@ pub enum Fault {
     FullDisk(Machine),
     /// Whoever flushes something there is told that it failed, and ends; nothing of that is there afterwards.
     FlushError(Machine),
+    /// It ends when this does, and starts again with its replica's data as they were when this began.
+    OldData(Machine),
     /// What clients are served by on this machine.
     Service(Machine),
     /// The agent alone does not go on meanwhile; its guard and its server do.
@@ -76,7 +78,8 @@ pub fn begins(fault: &Fault, ground: &mut Ground) {
         | Fault::Pause(_)
         | Fault::Freeze(_)
         | Fault::CrashAgent(_)
-        | Fault::CrashServer(_) => {}
+        | Fault::CrashServer(_)
+        | Fault::OldData(_) => {}
     }
 }
 
@@ -98,7 +101,8 @@ pub fn ends(fault: &Fault, ground: &mut Ground) {
         | Fault::Pause(_)
         | Fault::Freeze(_)
         | Fault::CrashAgent(_)
-        | Fault::CrashServer(_) => {}
+        | Fault::CrashServer(_)
+        | Fault::OldData(_) => {}
     }
 }
 
@@ -127,6 +131,9 @@ impl fmt::Display for Shown<'_> {
             Fault::CrashServer(machine) => write!(f, "the server of {} crashes", layout.name(*machine)),
             Fault::FullDisk(machine) => write!(f, "the disk of {} is full", layout.name(*machine)),
             Fault::FlushError(machine) => write!(f, "the disk of {} cannot be flushed", layout.name(*machine)),
+            Fault::OldData(machine) => {
+                write!(f, "{} comes back with the data that it has now", layout.name(*machine))
+            }
             Fault::Service(machine) => write!(f, "the service at {} does not answer", layout.name(*machine)),
             Fault::Clock { machine, by_ms } => {
                 write!(f, "the wall clock of {} is set by {by_ms} ms", layout.name(*machine))

@@ -17,6 +17,16 @@ use super::wal::{BranchId, Log, Record};
 struct Acknowledged {
     at: Moment,
     record: Record,
+    /// Some replica had it, and lost it when its data were put back.
+    is_put_back: bool,
+}
+
+/// Whoever takes writes now lacks this, and some replica lost it when its data were put back.
+#[derive(Clone, Copy, Debug)]
+pub struct Missed {
+    pub machine: Machine,
+    pub epoch: Epoch,
+    pub record: Record,
 }
 
 pub struct History {
@@ -31,6 +41,8 @@ pub struct History {
     pub may_lose: Option<Duration>,
     /// Whoever writes does so by the controllers' word alone, and never by promises of the others.
     by_lease: bool,
+    /// S3, where nothing may be lost: it is, if anybody else had it who might have been chosen.
+    pub missed: Vec<Missed>,
     pub lost: usize,
     pub writes: usize,
     /// When anything was acknowledged last.
@@ -47,6 +59,7 @@ impl History {
             newest: Epoch::default(),
             may_lose,
             by_lease,
+            missed: Vec::new(),
             lost: 0,
             writes: 0,
             last: None,
@@ -84,7 +97,14 @@ impl History {
         self.newest = self.newest.max(epoch);
         self.writes += 1;
         self.last = Some(at);
-        self.acknowledged.push(Acknowledged { at, record });
+        self.acknowledged.push(Acknowledged { at, record, is_put_back: false });
+    }
+
+    /// A replica lost what it had between these.
+    pub fn is_put_back(&mut self, from: &Log, to: &Log) {
+        for write in &mut self.acknowledged {
+            write.is_put_back |= from.has(write.record) && !to.has(write.record);
+        }
     }
 
     pub fn ends(&mut self, machine: Machine) {
@@ -118,9 +138,13 @@ impl History {
         let mut too_old = None;
         let last = self.acknowledged.last().map_or(at, |write| write.at);
         let may_lose = self.may_lose.filter(|_| !is_planned(ledger.newest().1, &self.service, epoch));
+        // What was acknowledged in synchronous modes is where it was asked for, unless that has lost it since.
+        let is_synchronous = self.may_lose.is_none();
         self.acknowledged.retain(|write| {
             let has = log.has(write.record);
-            if !has && may_lose.is_none_or(|within| last.since(write.at) > within) {
+            if !has && write.is_put_back && is_synchronous {
+                self.missed.push(Missed { machine, epoch, record: write.record });
+            } else if !has && may_lose.is_none_or(|within| last.since(write.at) > within) {
                 too_old = Some(*write);
             }
             has
@@ -142,4 +166,31 @@ fn is_planned(state: &State, service: &ServiceName, epoch: Epoch) -> bool {
         let plan = &open.plan;
         plan.epoch == epoch && matches!(plan.kind, Kind::Switchover | Kind::Failback) && !plan.accepts_loss
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_with_old_data_is_looked_for_elsewhere_and_all_else_must_be_there() {
+        let mut history = History::new("app".into(), None, false);
+        let mut ledger = Ledger::default();
+        let primary = Log::new(history.branch(), 1, 100);
+        let record = |end| Record { branch: primary.newest().branch, end };
+        for end in [40, 80] {
+            history.acknowledges(Moment(1), &"us".into(), record(end), Epoch(1), &mut ledger);
+        }
+        let cut = |end| {
+            let mut log = primary.clone();
+            log.cut(end);
+            log
+        };
+        history.is_put_back(&cut(90), &cut(50));
+        history.takes_writes(Moment(2), 4, Epoch(2), Some(&cut(50)), &mut ledger);
+        assert_eq!(ledger.violations(), []);
+        assert_eq!(history.missed.iter().map(|missed| missed.record.end).collect::<Vec<_>>(), [80]);
+        history.takes_writes(Moment(3), 4, Epoch(3), Some(&cut(30)), &mut ledger);
+        assert_eq!(ledger.violations()[0].invariant, "S3", "nobody lost that one");
+    }
 }

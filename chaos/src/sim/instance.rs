@@ -79,7 +79,7 @@ pub struct Instance {
 /// What the agent keeps on its disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
-    marks: Vec<Mark>,
+    pub marks: Vec<Mark>,
     released: Option<Release>,
     anew: u64,
 }

@@ -24,6 +24,7 @@ mod net;
 mod operators;
 pub(crate) mod planted;
 mod postgres;
+mod put_back;
 pub(crate) mod queue;
 pub(crate) mod raft;
 pub(crate) mod readers;

@@ -114,7 +114,7 @@ fn draw(chance: &Chance, layout: Layout) -> Fault {
     let machine = any(chance, layout);
     let region = chance.below(layout.regions as u64) as usize;
     let agent = layout.agent(region);
-    match chance.below(26) {
+    match chance.below(27) {
         0..2 => Fault::Crash(machine),
         2..4 => Fault::Pause(machine),
         4..13 => {
@@ -136,6 +136,7 @@ fn draw(chance: &Chance, layout: Layout) -> Fault {
         20..22 => Fault::CrashServer(agent),
         22 => Fault::FullDisk(agent),
         23 => Fault::FlushError(machine),
+        24 => Fault::OldData(agent),
         _ => Fault::Clock { machine, by_ms: chance.below(7_200_000) as i64 - 3_600_000 },
     }
 }

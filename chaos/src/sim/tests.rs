@@ -89,6 +89,21 @@ fn whoever_cannot_flush_ends_and_all_is_well_once_the_disk_is() {
 }
 
 #[test]
+fn one_that_comes_back_with_old_data_follows_again() {
+    let layout = Layout { regions: 3 };
+    let at = |seconds| Moment(0) + Duration::from_secs(seconds);
+    let fault = |n: u64| Fault::OldData(layout.agent(n as usize % layout.regions));
+    let planned = |n| Planned { from: at(40 + 20 * n), until: at(70 + 20 * n), fault: fault(n) };
+    let faults = Some((0..6).map(planned).collect());
+    for seed in 1..6 {
+        let options = Options { faults: faults.clone(), ..options(6) };
+        let report = run(seed, &options).0;
+        assert_eq!(report.violations, [], "seed {seed}");
+        assert!(report.writes > 500, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
 fn a_vote_given_twice_is_found() {
     let options = Options { planted: Some(Bug::Around(Around::VotesTwice)), ..options(6) };
     assert!((1..60).any(|seed| !run(seed, &options).0.violations.is_empty()));

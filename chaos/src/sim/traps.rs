@@ -10,7 +10,7 @@ use super::layout::Layout;
 /// `is_failsafe`: whether a primary may go on by promises of the other agents.
 pub fn trap(chance: &Chance, layout: Layout, is_failsafe: bool) -> Vec<Ambush> {
     let laying = Laying { chance, nth: 1 + chance.below(6) as usize };
-    match chance.below(10) {
+    match chance.below(11) {
         0..2 => laying.given_back_late(),
         2 => laying.heir_ends(),
         3 => laying.granted_and_lost(),
@@ -18,7 +18,8 @@ pub fn trap(chance: &Chance, layout: Layout, is_failsafe: bool) -> Vec<Ambush> {
         5 => laying.left_behind(),
         6..9 if is_failsafe => laying.heard_by_agents_alone(),
         6..9 => laying.heard_of_in_between(layout),
-        _ => laying.leaders(),
+        9 => laying.leaders(),
+        _ => laying.comes_back_old(),
     }
 }
 
@@ -107,6 +108,25 @@ impl Laying<'_> {
         let heard = Ambush { until: Some(Phase::Expiring), ..silent };
         let silent_again = self.lay(vacant, 2, Victim::Holder, Harm::CutFromControllers, 500..6_000);
         layout.controllers().map(slow).chain([heard, silent_again]).collect()
+    }
+
+    /// Of two replicas one alone has what is written, and comes back without it just when its primary is lost.
+    fn comes_back_old(&self) -> Vec<Ambush> {
+        let begun = self.first(Phase::Begun);
+        let lost = self.chance.between(Duration::from_secs(4), Duration::from_secs(40));
+        let fault = |after: Duration, lasts: Duration, victim, harm| {
+            let until = None;
+            Ambush { when: begun, after, lasts, until, victim, harm }
+        };
+        let before = self.chance.between(Duration::from_millis(100), Duration::from_secs(3));
+        let near = self.chance.between(Duration::ZERO, Duration::from_millis(600));
+        let gone = *self.chance.pick(&[Harm::Crash, Harm::CrashServer, Harm::CutOff]);
+        let lasts = self.chance.between(Duration::from_millis(100), Duration::from_secs(30));
+        vec![
+            fault(lost.saturating_sub(before * 2), before * 3, Victim::Third, Harm::CutFromAgents),
+            fault(lost.saturating_sub(before), before + near, Victim::Heir, Harm::OldData),
+            fault(lost, lasts, Victim::Holder, gone),
+        ]
     }
 
     /// One leader after another is cut off: one with what nobody else has, one before it has said anything, and one

@@ -1,5 +1,6 @@
 //! One run: its parts, what happens to them, and what is demanded of them in the end.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::chance::Chance;
 use super::controller::Controller;
 use super::fault::{self, Fault, Planned, Shown};
 use super::ground::{Event, Ground, Host, Machine};
-use super::history::History;
+use super::history::{History, Missed};
 use super::instance::{Instance, Places};
 use super::layout::Layout;
 use super::ledger::{Ledger, Violation};
@@ -26,6 +27,7 @@ use super::net::Net;
 use super::operators::{Operators, undone};
 use super::planted::{Around, Bug, PutIn};
 use super::postgres::{self, Postgres};
+use super::put_back::Snapshot;
 use super::queue::{Moment, Queue};
 use super::readers::Readers;
 use super::script::Script;
@@ -63,6 +65,8 @@ pub struct World {
     script: Option<Script>,
     faults: Vec<Planned>,
     ambushes: Vec<Ambush>,
+    /// Data as they were when these faults began.
+    snapshots: BTreeMap<usize, Snapshot>,
     /// The faults that end with the next of these.
     ending: Vec<(Phase, usize)>,
     /// Each phase so far, as often as it came.
@@ -205,6 +209,7 @@ impl World {
             operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec()),
             faults,
             ambushes,
+            snapshots: BTreeMap::new(),
             ending: Vec::new(),
             phases: Vec::new(),
             seen: (0, 0),
@@ -245,6 +250,7 @@ impl World {
         while let Some(event) = self.ground.queue.take(self.lasts) {
             self.happens(event);
             self.springs();
+            self.judges_missed();
             if !is_configured {
                 is_configured = self.configures();
             }
@@ -556,6 +562,10 @@ impl World {
                     self.layout.agent((self.layout.region(holder) + 1) % self.layout.regions)
                 })
             }
+            Victim::Third => {
+                let both = [holder, self.victim(Victim::Heir)];
+                self.layout.agents().find(|machine| !both.contains(machine)).unwrap_or(holder)
+            }
             Victim::Leader => self.leader(),
             Victim::Follower => {
                 let leader = self.leader();
@@ -585,6 +595,11 @@ impl World {
             Fault::Pause(machine) => self.ground.hosts[machine].pauses += 1,
             Fault::Freeze(machine) => self.ground.hosts[machine].freezes += 1,
             Fault::CrashAgent(machine) => self.agent_crashes(machine),
+            Fault::OldData(machine) => {
+                let region = self.layout.region(machine);
+                let snapshot = Snapshot::of(&self.servers[region], &self.instances[region]);
+                self.snapshots.extend(snapshot.map(|snapshot| (n, snapshot)));
+            }
             Fault::CrashServer(machine) => {
                 let n = self.layout.region(machine);
                 if !matches!(self.servers[n].process, postgres::Process::None) {
@@ -620,6 +635,11 @@ impl World {
                 self.ground.hosts[machine].agent_crashes -= 1;
                 self.agent_starts(machine);
             }
+            Fault::OldData(machine) => {
+                if let Some(snapshot) = self.snapshots.remove(&n) {
+                    self.comes_back_old(machine, snapshot);
+                }
+            }
             _ => {}
         }
     }
@@ -649,6 +669,13 @@ impl World {
         let now = self.ground.queue.now();
         self.ground.trace.line(now, || format!("{} ends: its log cannot be flushed", self.layout.name(machine)));
         self.crashes(machine);
+        self.ground.queue.put(now + STARTED_AGAIN_AFTER, Event::StartsAgain(machine));
+    }
+
+    fn comes_back_old(&mut self, machine: Machine, snapshot: Snapshot) {
+        let (now, n) = (self.ground.queue.now(), self.layout.region(machine));
+        self.crashes(machine);
+        snapshot.is_put_back(&mut self.servers[n], &mut self.instances[n], &mut self.ground.history);
         self.ground.queue.put(now + STARTED_AGAIN_AFTER, Event::StartsAgain(machine));
     }
 
@@ -703,6 +730,27 @@ impl World {
             self.instances[n].guard_wakes(&mut self.servers[n], &mut self.ground);
         }
         self.ground.goes_on(waiting);
+    }
+
+    /// S3, where a replica came back with old data. What it alone had besides whoever is away is lost: nobody who is
+    /// there has it, whatever is decided. All else must be found where it is.
+    fn judges_missed(&mut self) {
+        for Missed { machine, epoch, record } in std::mem::take(&mut self.ground.history.missed) {
+            let (_, state) = self.ground.ledger.newest();
+            let Some(held) = state.databases.get(&SERVICE.into()) else { continue };
+            let settled = |server: &Postgres| held.instances.get(&server.name).and_then(|told| told.settled);
+            let chosen = settled(&self.servers[self.layout.region(machine)]);
+            let has = |server: &&Postgres| server.log().is_some_and(|log| log.has(record));
+            let was_there = |server: &&Postgres| server.machine != machine && settled(server) == chosen;
+            if let Some(other) = self.servers.iter().filter(was_there).find(has) {
+                let detail = format!(
+                    "machine {machine} takes writes at epoch {epoch} and lacks what was acknowledged; a replica lost \
+                     that, and {} was there and has it",
+                    other.name
+                );
+                self.ground.ledger.finds(self.ground.queue.now(), "S3", detail);
+            }
+        }
     }
 
     /// Whether somebody who is left lacks no more than may be lost, with all that nobody can know: for how long a
