@@ -99,6 +99,8 @@ pub enum Harm {
     CutFromControllers,
     CutFromAgents,
     OldData,
+    PromotionFails,
+    PromotionHangs,
     SlowDisk(Duration),
 }
 
@@ -141,9 +143,15 @@ impl Ambush {
             Harm::CrashAgent if is_agents => Fault::CrashAgent(machine),
             Harm::CrashServer if is_agents => Fault::CrashServer(machine),
             Harm::OldData if is_agents => Fault::OldData(machine),
-            Harm::Crash | Harm::Freeze | Harm::CrashAgent | Harm::CrashServer | Harm::OldData => {
-                Fault::Crash(machine)
-            }
+            Harm::PromotionFails if is_agents => Fault::PromotionFails(machine),
+            Harm::PromotionHangs if is_agents => Fault::PromotionHangs(machine),
+            Harm::Crash
+            | Harm::Freeze
+            | Harm::CrashAgent
+            | Harm::CrashServer
+            | Harm::OldData
+            | Harm::PromotionFails
+            | Harm::PromotionHangs => Fault::Crash(machine),
             Harm::CutOff => Fault::Cut { shape: "machine", ways: layout.around(&[machine]) },
             Harm::CutFromControllers => {
                 Fault::Cut { shape: "from controllers", ways: layout.to_controllers(machine) }

@@ -36,6 +36,10 @@ pub enum Fault {
     FlushError(Machine),
     /// It ends when this does, and starts again with its replica's data as they were when this began.
     OldData(Machine),
+    /// A server there that is to be promoted answers with an error, or ends in the midst of it.
+    PromotionFails(Machine),
+    /// It answers nothing, and goes on with it afterwards.
+    PromotionHangs(Machine),
     /// What clients are served by on this machine.
     Service(Machine),
     /// The agent alone does not go on meanwhile; its guard and its server do.
@@ -72,6 +76,8 @@ pub fn begins(fault: &Fault, ground: &mut Ground) {
         Fault::SlowDisk { machine, by } => ground.hosts[*machine].slow_disk += *by,
         Fault::FullDisk(machine) => ground.hosts[*machine].full_disks += 1,
         Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes += 1,
+        Fault::PromotionFails(machine) => ground.hosts[*machine].failing_promotions += 1,
+        Fault::PromotionHangs(machine) => ground.hosts[*machine].hanging_promotions += 1,
         Fault::Service(machine) => ground.hosts[*machine].broken_services += 1,
         Fault::Clock { machine, by_ms } => ground.hosts[*machine].clock.ahead_ms += by_ms,
         Fault::Crash(_)
@@ -95,6 +101,8 @@ pub fn ends(fault: &Fault, ground: &mut Ground) {
         Fault::SlowDisk { machine, by } => ground.hosts[*machine].slow_disk -= *by,
         Fault::FullDisk(machine) => ground.hosts[*machine].full_disks -= 1,
         Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes -= 1,
+        Fault::PromotionFails(machine) => ground.hosts[*machine].failing_promotions -= 1,
+        Fault::PromotionHangs(machine) => ground.hosts[*machine].hanging_promotions -= 1,
         Fault::Service(machine) => ground.hosts[*machine].broken_services -= 1,
         Fault::Clock { machine, by_ms } => ground.hosts[*machine].clock.ahead_ms -= by_ms,
         Fault::Crash(_)
@@ -134,6 +142,8 @@ impl fmt::Display for Shown<'_> {
             Fault::OldData(machine) => {
                 write!(f, "{} comes back with the data that it has now", layout.name(*machine))
             }
+            Fault::PromotionFails(machine) => write!(f, "promotions of {} fail", layout.name(*machine)),
+            Fault::PromotionHangs(machine) => write!(f, "promotions of {} hang", layout.name(*machine)),
             Fault::Service(machine) => write!(f, "the service at {} does not answer", layout.name(*machine)),
             Fault::Clock { machine, by_ms } => {
                 write!(f, "the wall clock of {} is set by {by_ms} ms", layout.name(*machine))

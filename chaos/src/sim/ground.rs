@@ -71,6 +71,9 @@ pub struct Host {
     pub full_disks: u32,
     /// And those in which its disk reports an error when it is flushed.
     pub failing_flushes: u32,
+    /// Those in which a server there is not promoted, or only when they have ended.
+    pub failing_promotions: u32,
+    pub hanging_promotions: u32,
     /// What each write takes longer.
     pub slow_disk: Duration,
     disk_free: Moment,
@@ -114,6 +117,8 @@ impl Host {
             broken_services: 0,
             full_disks: 0,
             failing_flushes: 0,
+            failing_promotions: 0,
+            hanging_promotions: 0,
             slow_disk: Duration::ZERO,
             disk_free: Moment::default(),
         }

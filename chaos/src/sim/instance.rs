@@ -37,6 +37,9 @@ const SOON: Duration = Duration::from_millis(20);
 const CALM: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const ASKED_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at a promotion, and how long one may take that replays nothing.
+const PROMOTES_WITHIN: Duration = Duration::from_millis(150);
+const HANGS_AFTER: Duration = Duration::from_millis(5_500);
 const TELL_AGAIN: Duration = Duration::from_millis(250);
 /// Longest that killing takes: less than any fence budget.
 const KILLS_WITHIN: Duration = Duration::from_millis(20);
@@ -63,6 +66,8 @@ pub struct Instance {
     looks: u64,
     doing: Option<(u64, Action)>,
     done: u64,
+    /// Since when the promotion is under way that is waited for.
+    promotes_since: Option<Uptime>,
     untold_report: Option<(u64, Rc<Command>)>,
     untold_release: Option<(u64, Rc<Command>)>,
     /// By this process.
@@ -111,6 +116,7 @@ impl Instance {
             looks: 0,
             doing: None,
             done: 0,
+            promotes_since: None,
             untold_report: None,
             untold_release: None,
             told_release: None,
@@ -397,7 +403,10 @@ impl Instance {
                     self.arms(goal.epoch, now, ground)?;
                 }
                 branch::mark(&mut self.disk.marks, goal.epoch, timeline);
-                own(all, self.machine).is_promoted(goal.epoch, sync, ground);
+                let done = own(all, self.machine).is_promoted(goal.epoch, sync, ground);
+                self.notices(own(all, self.machine), ground);
+                done?;
+                self.promotes_since = Some(now);
                 self.does(action, chance(ground, 120, 150), ground);
             }
             Action::Follow { of } => {
@@ -508,6 +517,13 @@ impl Instance {
                 }
                 None => Some("the rewind broke off"),
             },
+            Action::Promote if own(all, self.machine).replica().is_some() => {
+                let since = self.promotes_since.unwrap_or(now);
+                if now.since(since) < HANGS_AFTER {
+                    return self.does(action, PROMOTES_WITHIN, ground);
+                }
+                return self.fails(&goal, "its promotion hangs", since, all, ground);
+            }
             _ => None,
         };
         match failed {

@@ -21,6 +21,8 @@ use super::{history, message};
 const TRIES_AGAIN: Duration = Duration::from_millis(200);
 const SILENT_MOST: Duration = Duration::from_secs(10);
 const KEEPS_ALIVE: Duration = Duration::from_secs(1);
+/// Until it is looked again whether what held a promotion up is over.
+const HANGS_FOR: Duration = Duration::from_millis(50);
 /// What a checkpoint at the end of a server writes.
 const CHECKPOINT_BYTES: u64 = 112;
 
@@ -317,13 +319,38 @@ impl Postgres {
         self.connects(ground);
     }
 
-    pub fn is_promoted(&mut self, epoch: Epoch, sync: Sync, ground: &mut Ground) {
-        let Process::Replica(replica) = &mut self.process else { return };
-        if std::mem::replace(&mut replica.is_promoting, true) {
-            return;
+    /// An error: it answers so, and goes on as before; or it has ended.
+    pub fn is_promoted(&mut self, epoch: Epoch, sync: Sync, ground: &mut Ground) -> Result<(), String> {
+        let Process::Replica(replica) = &mut self.process else { return Ok(()) };
+        if replica.is_promoting {
+            return Ok(());
         }
+        if ground.hosts[self.machine].failing_promotions > 0 {
+            if ground.chance.permille(50) {
+                self.ends_half_promoted(ground);
+            }
+            return Err("it could not be promoted".into());
+        }
+        replica.is_promoting = true;
         let takes = ground.chance.between(Duration::from_millis(20), Duration::from_millis(120));
         self.ring(takes, |run| OfPostgres::Promoted { run, epoch, sync }, ground);
+        Ok(())
+    }
+
+    /// In the midst: before it has begun a timeline, or before it is no standby any more. It took no writes yet.
+    fn ends_half_promoted(&mut self, ground: &mut Ground) {
+        if ground.chance.permille(500) {
+            self.begins_timeline(ground);
+        }
+        self.is_killed(ground);
+        self.died = true;
+    }
+
+    fn begins_timeline(&mut self, ground: &mut Ground) {
+        let id = ground.history.branch();
+        if let Some(log) = self.log_mut() {
+            log.branches(id, log.timeline() + 1);
+        }
     }
 
     // What happens to it.
@@ -361,13 +388,14 @@ impl Postgres {
     }
 
     fn has_promoted(&mut self, epoch: Epoch, sync: Sync, ground: &mut Ground) {
+        if ground.hosts[self.machine].hanging_promotions > 0 {
+            return self.ring(HANGS_FOR, |run| OfPostgres::Promoted { run, epoch, sync }, ground);
+        }
         if self.panics(ground) {
             return;
         }
-        let id = ground.history.branch();
+        self.begins_timeline(ground);
         let Files::Present(data) = &mut self.files else { return };
-        let timeline = data.log.timeline() + 1;
-        data.log.branches(id, timeline);
         data.is_standby = false;
         self.takes_writes(epoch, sync, ground);
     }

@@ -10,7 +10,7 @@ use super::layout::Layout;
 /// `is_failsafe`: whether a primary may go on by promises of the other agents.
 pub fn trap(chance: &Chance, layout: Layout, is_failsafe: bool) -> Vec<Ambush> {
     let laying = Laying { chance, nth: 1 + chance.below(6) as usize };
-    match chance.below(11) {
+    match chance.below(12) {
         0..2 => laying.given_back_late(),
         2 => laying.heir_ends(),
         3 => laying.granted_and_lost(),
@@ -19,7 +19,8 @@ pub fn trap(chance: &Chance, layout: Layout, is_failsafe: bool) -> Vec<Ambush> {
         6..9 if is_failsafe => laying.heard_by_agents_alone(),
         6..9 => laying.heard_of_in_between(layout),
         9 => laying.leaders(),
-        _ => laying.comes_back_old(),
+        10 => laying.comes_back_old(),
+        _ => laying.is_not_promoted(),
     }
 }
 
@@ -108,6 +109,16 @@ impl Laying<'_> {
         let heard = Ambush { until: Some(Phase::Expiring), ..silent };
         let silent_again = self.lay(vacant, 2, Victim::Holder, Harm::CutFromControllers, 500..6_000);
         layout.controllers().map(slow).chain([heard, silent_again]).collect()
+    }
+
+    /// Whoever is granted the lease cannot begin; and sometimes it seems to be able to when it has just given up.
+    fn is_not_promoted(&self) -> Vec<Ambush> {
+        let harm = *self.chance.pick(&[Harm::PromotionFails, Harm::PromotionHangs]);
+        let (from, to) = *self.chance.pick(&[(50, 3_000), (9_000, 13_000), (10_000, 60_000)]);
+        vec![
+            self.lay(self.first(Phase::Granted), 1, Victim::Holder, harm, from..to),
+            self.lay(self.first(Phase::Begun), 30_000, Victim::Holder, Harm::CrashServer, 30..1_000),
+        ]
     }
 
     /// Of two replicas one alone has what is written, and comes back without it just when its primary is lost.
