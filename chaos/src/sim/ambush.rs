@@ -101,6 +101,8 @@ pub enum Harm {
     OldData,
     PromotionFails,
     PromotionHangs,
+    CallsHang,
+    AnswersLost,
     SlowDisk(Duration),
 }
 
@@ -145,13 +147,17 @@ impl Ambush {
             Harm::OldData if is_agents => Fault::OldData(machine),
             Harm::PromotionFails if is_agents => Fault::PromotionFails(machine),
             Harm::PromotionHangs if is_agents => Fault::PromotionHangs(machine),
+            Harm::CallsHang if is_agents => Fault::CallsHang(machine),
+            Harm::AnswersLost if is_agents => Fault::AnswersLost(machine),
             Harm::Crash
             | Harm::Freeze
             | Harm::CrashAgent
             | Harm::CrashServer
             | Harm::OldData
             | Harm::PromotionFails
-            | Harm::PromotionHangs => Fault::Crash(machine),
+            | Harm::PromotionHangs
+            | Harm::CallsHang
+            | Harm::AnswersLost => Fault::Crash(machine),
             Harm::CutOff => Fault::Cut { shape: "machine", ways: layout.around(&[machine]) },
             Harm::CutFromControllers => {
                 Fault::Cut { shape: "from controllers", ways: layout.to_controllers(machine) }
@@ -198,7 +204,7 @@ fn draw(chance: &Chance, layout: Layout, when: When) -> Ambush {
         3 => Victim::Follower,
         _ => Victim::Any(chance.below(layout.regions as u64 * 2) as Machine),
     };
-    let harm = match chance.below(9) {
+    let harm = match chance.below(11) {
         0 => Harm::Crash,
         1 => Harm::Pause,
         2 => Harm::Freeze,
@@ -207,6 +213,8 @@ fn draw(chance: &Chance, layout: Layout, when: When) -> Ambush {
         5 => Harm::CutOff,
         6 => Harm::CutFromControllers,
         7 => Harm::CutFromAgents,
+        8 => Harm::CallsHang,
+        9 => Harm::AnswersLost,
         _ => Harm::SlowDisk(slow(chance)),
     };
     Ambush {

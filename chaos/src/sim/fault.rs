@@ -40,6 +40,10 @@ pub enum Fault {
     PromotionFails(Machine),
     /// It answers nothing, and goes on with it afterwards.
     PromotionHangs(Machine),
+    /// The server there answers its agent nothing, and serves its clients.
+    CallsHang(Machine),
+    /// It does what its agent asks, and the answer is lost.
+    AnswersLost(Machine),
     /// What clients are served by on this machine.
     Service(Machine),
     /// The agent alone does not go on meanwhile; its guard and its server do.
@@ -78,6 +82,8 @@ pub fn begins(fault: &Fault, ground: &mut Ground) {
         Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes += 1,
         Fault::PromotionFails(machine) => ground.hosts[*machine].failing_promotions += 1,
         Fault::PromotionHangs(machine) => ground.hosts[*machine].hanging_promotions += 1,
+        Fault::CallsHang(machine) => ground.hosts[*machine].hanging_calls += 1,
+        Fault::AnswersLost(machine) => ground.hosts[*machine].lost_answers += 1,
         Fault::Service(machine) => ground.hosts[*machine].broken_services += 1,
         Fault::Clock { machine, by_ms } => ground.hosts[*machine].clock.ahead_ms += by_ms,
         Fault::Crash(_)
@@ -103,6 +109,8 @@ pub fn ends(fault: &Fault, ground: &mut Ground) {
         Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes -= 1,
         Fault::PromotionFails(machine) => ground.hosts[*machine].failing_promotions -= 1,
         Fault::PromotionHangs(machine) => ground.hosts[*machine].hanging_promotions -= 1,
+        Fault::CallsHang(machine) => ground.hosts[*machine].hanging_calls -= 1,
+        Fault::AnswersLost(machine) => ground.hosts[*machine].lost_answers -= 1,
         Fault::Service(machine) => ground.hosts[*machine].broken_services -= 1,
         Fault::Clock { machine, by_ms } => ground.hosts[*machine].clock.ahead_ms -= by_ms,
         Fault::Crash(_)
@@ -144,6 +152,10 @@ impl fmt::Display for Shown<'_> {
             }
             Fault::PromotionFails(machine) => write!(f, "promotions of {} fail", layout.name(*machine)),
             Fault::PromotionHangs(machine) => write!(f, "promotions of {} hang", layout.name(*machine)),
+            Fault::CallsHang(machine) => write!(f, "the server of {} answers it nothing", layout.name(*machine)),
+            Fault::AnswersLost(machine) => {
+                write!(f, "answers of the server of {} to it are lost", layout.name(*machine))
+            }
             Fault::Service(machine) => write!(f, "the service at {} does not answer", layout.name(*machine)),
             Fault::Clock { machine, by_ms } => {
                 write!(f, "the wall clock of {} is set by {by_ms} ms", layout.name(*machine))

@@ -73,6 +73,9 @@ pub struct Host {
     pub failing_flushes: u32,
     /// Those in which a server there is not promoted, or only when they have ended.
     pub failing_promotions: u32,
+    /// Those in which a server there does not answer its agent, or does what it asks and the answer is lost.
+    pub hanging_calls: u32,
+    pub lost_answers: u32,
     pub hanging_promotions: u32,
     /// What each write takes longer.
     pub slow_disk: Duration,
@@ -118,6 +121,8 @@ impl Host {
             full_disks: 0,
             failing_flushes: 0,
             failing_promotions: 0,
+            hanging_calls: 0,
+            lost_answers: 0,
             hanging_promotions: 0,
             slow_disk: Duration::ZERO,
             disk_free: Moment::default(),

@@ -11,6 +11,7 @@ use decision::database::branch::{self, Kinship, Mark};
 use decision::database::deadline::{Deadline, Lease};
 use decision::database::freshness::{Freshness, Reply};
 use decision::database::guard::{Guard, Watchdog};
+use decision::database::health::{self, Health, Probe};
 use decision::database::keep::{self, Action, Ended, Files as Seeing, Process as SeenProcess, Seen};
 use decision::database::lease::{Held, Wanted};
 use decision::database::look::{Look, Server};
@@ -37,6 +38,8 @@ const SOON: Duration = Duration::from_millis(20);
 const CALM: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 const ASKED_EVERY: Duration = Duration::from_millis(500);
+/// How long an agent waits for its server, with what it adds for the way.
+const CALL_WITHIN: Duration = Duration::from_millis(2_250);
 /// Between two looks at a promotion, and how long one may take that replays nothing.
 const PROMOTES_WITHIN: Duration = Duration::from_millis(150);
 const HANGS_AFTER: Duration = Duration::from_millis(5_500);
@@ -68,6 +71,10 @@ pub struct Instance {
     done: u64,
     /// Since when the promotion is under way that is waited for.
     promotes_since: Option<Uptime>,
+    /// Until when it waits for its server to answer.
+    hangs_until: Option<Uptime>,
+    /// When a probe of its primary, which goes on beside the looks, was last answered.
+    probed: Option<Uptime>,
     untold_report: Option<(u64, Rc<Command>)>,
     untold_release: Option<(u64, Rc<Command>)>,
     /// By this process.
@@ -117,6 +124,8 @@ impl Instance {
             doing: None,
             done: 0,
             promotes_since: None,
+            hangs_until: None,
+            probed: None,
             untold_report: None,
             untold_release: None,
             told_release: None,
@@ -195,6 +204,9 @@ impl Instance {
         }
         let postgres = own(all, self.machine);
         let now = ground.uptime(self.machine);
+        if self.is_kept_waiting(postgres, now, ground) {
+            return;
+        }
         let released = self.disk.released.clone().filter(|release| release.epoch == goal.epoch);
         self.wants(self.rules.wants(&goal, released.is_some()), ground);
         if let Some(release) = &released {
@@ -209,7 +221,7 @@ impl Instance {
         let is_bound = self.promises.forbids(&self.service, goal.epoch, failsafe, now);
         let left = self.lease(goal.epoch, now).map(|held| held.left(now));
         let leased = is_leased(left, is_armed, is_bound, goal.wished.lease.ttl);
-        let mut look = self.look(postgres, &goal, leased, released.is_some());
+        let mut look = self.look(postgres, &goal, leased, released.is_some(), ground);
         let number = ground.chance.next();
         let commits = self.rules.note(&goal, &look, number, now);
         self.asks_primary(postgres, now, ground);
@@ -290,12 +302,49 @@ impl Instance {
         self.looks_in(AFTER_FAILURE, ground);
     }
 
-    fn look(&mut self, postgres: &Postgres, goal: &DatabaseGoal, leased: bool, released: bool) -> Look {
+    /// For an answer that does not come; and it does nothing else meanwhile.
+    fn is_kept_waiting(&mut self, postgres: &Postgres, now: Uptime, ground: &mut Ground) -> bool {
+        let until = match self.hangs_until.take() {
+            Some(until) => until,
+            None if hangs(postgres, ground) => now + CALL_WITHIN,
+            None => return false,
+        };
+        if until <= now {
+            return false;
+        }
+        self.hangs_until = Some(until);
+        self.looks_in(until.since(now), ground);
+        true
+    }
+
+    /// Why it must be ended: its primary was not seen to write for too long.
+    fn is_dead(&mut self, process: &SeenProcess, goal: &DatabaseGoal, now: Uptime) -> Option<String> {
+        match process {
+            SeenProcess::Primary => self.probed = Some(now),
+            SeenProcess::Starting => {}
+            _ => self.probed = None,
+        }
+        let stalled = Probe::Stalled { why: "it does not answer".into() };
+        match health::judge(&stalled, now.since(self.probed?), goal.wished.lease.ttl) {
+            Health::Dead { why } => Some(why),
+            _ => None,
+        }
+    }
+
+    fn look(
+        &mut self,
+        postgres: &Postgres,
+        goal: &DatabaseGoal,
+        leased: bool,
+        released: bool,
+        ground: &Ground,
+    ) -> Look {
         let position = postgres.log().map(|log| Position { timeline: log.timeline(), lsn: Lsn(log.end) });
         let follows = self.rules.follows().cloned().flatten();
         let (process, server) = match &postgres.process {
             Process::None => (SeenProcess::None, None),
             _ if self.guard.is_killing => (SeenProcess::Stopping, None),
+            _ if hangs(postgres, ground) => (SeenProcess::Starting, None),
             Process::Starting { .. } => (SeenProcess::Starting, None),
             Process::Primary(primary) if primary.is_ending => (SeenProcess::Stopping, None),
             Process::Primary(_) => {
@@ -333,12 +382,13 @@ impl Instance {
         let newest = timeline.and_then(|timeline| branch::newest(&self.disk.marks, timeline));
         let followers =
             server.iter().flat_map(|server| server.followers.iter().map(|(name, _)| name.clone()));
+        let dead = self.is_dead(&process, goal, ground.uptime(self.machine));
         let seen = Seen {
             files,
             process,
             leased,
             ended: self.guard.ended.filter(|_| matches!(postgres.process, Process::None)),
-            dead: None,
+            dead,
             kin: match newest {
                 Some(_) => branch::kinship(newest, &goal.history, goal.history_is_whole),
                 None => Kinship::Kin,
@@ -406,6 +456,7 @@ impl Instance {
                 let done = own(all, self.machine).is_promoted(goal.epoch, sync, ground);
                 self.notices(own(all, self.machine), ground);
                 done?;
+                self.is_answered_by_server(now, ground)?;
                 self.promotes_since = Some(now);
                 self.does(action, chance(ground, 120, 150), ground);
             }
@@ -415,6 +466,7 @@ impl Instance {
                 }
                 let place = of.as_ref().and_then(|of| places.get(of).copied());
                 own(all, self.machine).follows(place, ground);
+                self.is_answered_by_server(now, ground)?;
                 self.rules.is_told(of.as_ref());
             }
             Action::Stop => {
@@ -454,6 +506,15 @@ impl Instance {
             Action::LookInto { .. } => self.does(action, chance(ground, 20, 200), ground),
         }
         Ok(())
+    }
+
+    /// Of what it has done by now.
+    fn is_answered_by_server(&mut self, now: Uptime, ground: &Ground) -> Result<(), String> {
+        if ground.hosts[self.machine].lost_answers == 0 {
+            return Ok(());
+        }
+        self.hangs_until = Some(now + CALL_WITHIN);
+        Err("it did not answer in time".into())
     }
 
     fn does(&mut self, action: Action, takes: Duration, ground: &mut Ground) {
@@ -636,7 +697,7 @@ impl Instance {
 
     /// Every process of it has ended: by the guard, or by itself.
     pub fn is_gone(&mut self, is_fenced: bool, postgres: &mut Postgres, ground: &mut Ground) {
-        self.guard.is_killing = false;
+        (self.guard.is_killing, self.hangs_until) = (false, None);
         postgres.is_killed(ground);
         let highest = self.guard.deadline.highest_epoch();
         self.guard.ended = highest.map(|epoch| Ended { epoch: Epoch(epoch), fenced: is_fenced });
@@ -838,6 +899,11 @@ impl Instance {
         }
         self.ring(TELL_AGAIN, OfInstance::TellAgain { number }, ground);
     }
+}
+
+/// Whether there is a server that answers its agent nothing. What has not begun, or has ended, its guard tells.
+fn hangs(postgres: &Postgres, ground: &Ground) -> bool {
+    ground.hosts[postgres.machine].hanging_calls > 0 && !matches!(postgres.process, Process::None)
 }
 
 /// The server of this machine.

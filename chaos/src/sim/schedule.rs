@@ -114,7 +114,7 @@ fn draw(chance: &Chance, layout: Layout) -> Fault {
     let machine = any(chance, layout);
     let region = chance.below(layout.regions as u64) as usize;
     let agent = layout.agent(region);
-    match chance.below(29) {
+    match chance.below(31) {
         0..2 => Fault::Crash(machine),
         2..4 => Fault::Pause(machine),
         4..13 => {
@@ -139,6 +139,8 @@ fn draw(chance: &Chance, layout: Layout) -> Fault {
         24 => Fault::OldData(agent),
         25 => Fault::PromotionFails(agent),
         26 => Fault::PromotionHangs(agent),
+        27 => Fault::CallsHang(agent),
+        28 => Fault::AnswersLost(agent),
         _ => Fault::Clock { machine, by_ms: chance.below(7_200_000) as i64 - 3_600_000 },
     }
 }

@@ -120,6 +120,24 @@ fn a_promotion_that_fails_or_hangs_ends_in_time() {
     }
 }
 
+/// It serves its clients all the time, so nothing but its agent can find out that it is better to move.
+#[test]
+fn a_server_that_answers_its_agent_nothing_is_ended() {
+    let run = |phase, after_s, harm| {
+        let (when, after) = (When::Phase(phase, 1), Duration::from_secs(after_s));
+        let (lasts, victim) = (Duration::from_secs(40), Victim::Holder);
+        let hangs = Ambush { when, after, lasts, until: None, victim, harm };
+        let options = failpoints::options(Script::ServerDies, vec![hangs]);
+        run(1, &Options { is_read: true, ..options })
+    };
+    let (report, _, lines) = run(Phase::Begun, 2, Harm::CallsHang);
+    assert_eq!(report.violations, []);
+    assert!(lines.iter().any(|line| line.contains("it has not written for")), "{lines:#?}");
+    let (report, _, lines) = run(Phase::Granted, 0, Harm::AnswersLost);
+    assert_eq!(report.violations, []);
+    assert!(lines.iter().any(|line| line.contains("it did not answer in time")), "{lines:#?}");
+}
+
 #[test]
 fn a_vote_given_twice_is_found() {
     let options = Options { planted: Some(Bug::Around(Around::VotesTwice)), ..options(6) };

@@ -110,13 +110,15 @@ impl Faults {
             Fault::Cut { ways, .. } => self.changes(sim, ways, Change::Cut, begins),
             Fault::Loss { ways, permille } => self.changes(sim, ways, Change::Loss(*permille), begins),
             Fault::Delay { ways, by } => self.changes(sim, ways, Change::Longer(*by), begins),
-            // Nobody's rows are kept here, and no server is promoted.
+            // Nobody's rows are kept here, and no server is there to be asked.
             Fault::CrashServer(_)
             | Fault::FullDisk(_)
             | Fault::FlushError(_)
             | Fault::OldData(_)
             | Fault::PromotionFails(_)
             | Fault::PromotionHangs(_)
+            | Fault::CallsHang(_)
+            | Fault::AnswersLost(_)
             | Fault::SlowDisk { .. }
             | Fault::Clock { .. }
             | Fault::Service(_) => {}
