@@ -39,6 +39,8 @@ pub struct History {
     newest: Epoch,
     /// What may be lost when somebody takes writes: what was acknowledged so long before the last that was. None: nothing.
     pub may_lose: Option<Duration>,
+    /// S1 is demanded: clocks are as it assumes.
+    has_one_writer: bool,
     /// Whoever writes does so by the controllers' word alone, and never by promises of the others.
     by_lease: bool,
     /// S3, where nothing may be lost: it is, if anybody else had it who might have been chosen.
@@ -50,7 +52,12 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(service: ServiceName, may_lose: Option<Duration>, by_lease: bool) -> History {
+    pub fn new(
+        service: ServiceName,
+        may_lose: Option<Duration>,
+        has_one_writer: bool,
+        by_lease: bool,
+    ) -> History {
         History {
             service,
             branches: 0,
@@ -58,6 +65,7 @@ impl History {
             acknowledged: Vec::new(),
             newest: Epoch::default(),
             may_lose,
+            has_one_writer,
             by_lease,
             missed: Vec::new(),
             lost: 0,
@@ -81,14 +89,14 @@ impl History {
         epoch: Epoch,
         ledger: &mut Ledger,
     ) {
-        if epoch < self.newest {
+        if epoch < self.newest && self.has_one_writer {
             let detail =
                 format!("{region} acknowledged a write at epoch {epoch} after one at {}", self.newest);
             ledger.finds(at, "S1", detail);
         }
         let held = ledger.newest().1.databases.get(&self.service);
         let holder = held.and_then(Ownership::holder);
-        if self.by_lease && holder != Some(region) {
+        if self.by_lease && self.has_one_writer && holder != Some(region) {
             let holder = holder.map_or("nobody", RegionName::as_str);
             let detail =
                 format!("{region} acknowledged a write at epoch {epoch}, and {holder} holds the lease");
@@ -174,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_went_with_old_data_is_looked_for_elsewhere_and_all_else_must_be_there() {
-        let mut history = History::new("app".into(), None, false);
+        let mut history = History::new("app".into(), None, true, false);
         let mut ledger = Ledger::default();
         let primary = Log::new(history.branch(), 1, 100);
         let record = |end| Record { branch: primary.newest().branch, end };

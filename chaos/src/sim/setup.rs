@@ -26,6 +26,33 @@ pub fn wild(lasts: Duration, is_scripted: bool) -> (Moment, Moment) {
     (Moment(0) + QUIET_BEFORE, Moment(0) + lasts.saturating_sub(RECOVERS_WITHIN + settles))
 }
 
+/// How fast the clocks of a run go.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// In millionths, ahead or behind.
+    most_ppm: u64,
+    /// Whether what `docs/FENCING.md` assumes of clocks holds (`lease::MAX_DRIFT_PPM`, between any two). Where it does
+    /// not, two instances may take writes at once, and S1 is not demanded. All else is: in synchronous modes what was
+    /// acknowledged is where it was asked for, whatever any clock says (S3), and the state counts by one clock (S2, S4
+    /// to S9). In mode async the lease alone bounds what is lost; so no clock is off there.
+    pub is_as_assumed: bool,
+}
+
+impl Pace {
+    /// As NTP leaves them, or as far apart as is allowed; and seldom further.
+    pub fn draw(chance: &Chance, mode: Mode) -> Pace {
+        let most_ppm = *chance.pick(&[500, 4_900]);
+        if mode == Mode::Async || !chance.permille(30) {
+            return Pace { most_ppm, is_as_assumed: true };
+        }
+        Pace { most_ppm: *chance.pick(&[20_000, 100_000, 300_000]), is_as_assumed: false }
+    }
+
+    pub fn of_one(self, chance: &Chance) -> i64 {
+        chance.below(2 * self.most_ppm + 1) as i64 - self.most_ppm as i64
+    }
+}
+
 pub fn faults(chance: &Chance, layout: Layout, lasts: Duration) -> Vec<Planned> {
     let (begin, calm) = wild(lasts, false);
     let mut planned = schedule::schedule(chance, layout, begin, calm);
@@ -67,4 +94,20 @@ pub fn config(profile: Profile, chance: &Chance) -> Config {
         (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_seldom_off_and_never_where_the_lease_alone_bounds_what_is_lost() {
+        let off = |mode| {
+            let draws = (0..5_000).map(|seed| Pace::draw(&Chance::new(seed), mode));
+            draws.filter(|pace| !pace.is_as_assumed).count()
+        };
+        assert_eq!(off(Mode::Async), 0);
+        let seldom = 50..300;
+        assert!(seldom.contains(&off(Mode::Sync { acks: 1 })) && seldom.contains(&off(Mode::SyncStrict { acks: 1 })));
+    }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use decision::command::Command;
-use decision::config::{Config, Profile};
+use decision::config::{Config, Mode, Profile};
 use decision::database::Proof;
 use decision::database::freshness::Reply;
 use decision::event;
@@ -31,7 +31,7 @@ use super::put_back::Snapshot;
 use super::queue::{Moment, Queue};
 use super::readers::Readers;
 use super::script::Script;
-use super::setup::{MANY_MOVES, REGIONS, SERVICE, config, faults, wild};
+use super::setup::{MANY_MOVES, Pace, REGIONS, SERVICE, config, faults, wild};
 use super::timer::{OfController, Timer};
 use super::trace::Trace;
 
@@ -162,10 +162,8 @@ impl World {
             true => (Duration::from_micros(200), Duration::from_micros(100)),
             false => (far, far / 10),
         });
-        // As NTP leaves them, or as far apart as is allowed.
-        let drift_most: u64 = *chance.pick(&[500, 4_900]);
-        let drift = || chance.below(2 * drift_most + 1) as i64 - drift_most as i64;
-        let hosts = (0..layout.machines()).map(|_| Host::new(drift())).collect();
+        let pace = Pace::draw(&chance, wished.map_or(Mode::Async, |wished| wished.mode));
+        let hosts = (0..layout.machines()).map(|_| Host::new(pace.of_one(&chance))).collect();
         let lasts = Moment(0) + options.lasts;
         let (wild, calm) = wild(options.lasts, options.script.is_some());
         let is_failsafe = wished.is_some_and(|wished| wished.failsafe);
@@ -226,7 +224,7 @@ impl World {
                 hosts,
                 chance: Chance::new(seed ^ 0x5eed),
                 ledger: Ledger::default(),
-                history: History::new(SERVICE.into(), may_lose, !is_failsafe),
+                history: History::new(SERVICE.into(), may_lose, pace.is_as_assumed, !is_failsafe),
                 trace: Trace::new(options.is_read),
                 phases: Vec::new(),
                 planted: options.planted,
