@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use decision::command::AgentInfo;
 use decision::config::Timings;
+use decision::dns::RecordSet;
 use decision::goal::{Assignment, Goal};
 use decision::name::AgentId;
 use decision::plan::{Action, PlanId, StepId, StepResult};
@@ -17,6 +18,7 @@ use wire::agent::{FromAgent, StepReport, ToAgent};
 use super::ground::{Ground, Machine};
 use super::message::Message;
 use super::planted::Around;
+use super::queue::Moment;
 use super::timer::{OfAgent, Timer};
 use super::watch::Watch;
 
@@ -60,6 +62,7 @@ struct Session {
     /// Which of the controllers.
     controller: usize,
     is_welcome: bool,
+    welcomed: Moment,
     was_acknowledged: bool,
     last_ack: Uptime,
     sequence: u64,
@@ -158,6 +161,17 @@ impl Agent {
         self.session.as_ref().is_some_and(|own| own.number == session)
     }
 
+    /// Which controller it has a session with, and since when.
+    pub fn is_served_by(&self) -> Option<(Machine, Moment)> {
+        let own = self.session.as_ref().filter(|own| own.is_welcome)?;
+        Some((self.controllers[own.controller], own.welcomed))
+    }
+
+    /// What its server answers, also by what is on its disk alone.
+    pub fn names(&self) -> Option<&RecordSet> {
+        self.goal.zones.first()?.records.first()
+    }
+
     // The session.
 
     fn dials(&mut self, ground: &mut Ground) {
@@ -167,6 +181,7 @@ impl Agent {
             number: self.opened << 8 | self.machine as u64,
             controller: turn.controller,
             is_welcome: false,
+            welcomed: Moment(0),
             was_acknowledged: false,
             last_ack: Uptime::default(),
             sequence: 0,
@@ -223,7 +238,7 @@ impl Agent {
         match said {
             ToAgent::Welcome { .. } => {
                 if let Some(own) = &mut self.session {
-                    own.is_welcome = true;
+                    (own.is_welcome, own.welcomed) = (true, ground.queue.now());
                     own.last_ack = now + OPENING;
                 }
                 self.watch.book.refresh();

@@ -18,6 +18,7 @@ use super::ambush::Phase;
 use super::ground::{Ground, Machine};
 use super::message::{Answer, Asked, Message};
 use super::planted::Around;
+use super::queue::Moment;
 use super::raft::{Durable, Member, Out, Raft};
 use super::rounds::{Rounds, Wants};
 use super::sessions::{Purpose, Sessions};
@@ -40,6 +41,8 @@ pub struct Controller {
     pub raft: Raft<Stamped>,
     pub applied: u64,
     pub state: Rc<State>,
+    /// The newest generation of names that it knows, and since when.
+    pub names: (u64, Moment),
     pub(super) vacancies: Vacancies,
     /// Whether its disk is at work, and what is to be said once it has what came since.
     is_writing: bool,
@@ -103,6 +106,7 @@ impl Controller {
             raft: Raft::new(id, members),
             applied: 0,
             state: Rc::default(),
+            names: (0, Moment(0)),
             vacancies: Vacancies::default(),
             is_writing: false,
             unsaid: Vec::new(),
@@ -353,6 +357,9 @@ impl Controller {
             && self.found.take_if(|found| *found < self.raft.committed()).is_some()
         {
             ground.phases.push(Phase::Commits);
+        }
+        if self.names.0 != self.state.zone_generation {
+            self.names = (self.state.zone_generation, ground.now());
         }
         if self.applied > before {
             self.vacancies.note(&self.state, ground.uptime(self.machine));

@@ -42,6 +42,8 @@ pub enum Event {
     Writes(Machine),
     /// An operator moves the service, or looks.
     Operates,
+    /// Somebody asks a resolver, by its place.
+    Resolves(usize),
     Reads,
     /// What ended by itself there is started again.
     StartsAgain(Machine),
@@ -57,6 +59,8 @@ pub struct Host {
     /// How many of the faults under way keep it down, and how many paused. What happens to one that is paused waits.
     pub crashes: u32,
     pub pauses: u32,
+    /// When it went on after such a time, or the agent on it did.
+    pub went_on: Moment,
     /// What happened to it meanwhile.
     pub waiting: Vec<Event>,
     /// The same of the agent alone.
@@ -112,6 +116,7 @@ impl Host {
             life: 0,
             crashes: 0,
             pauses: 0,
+            went_on: Moment::default(),
             waiting: Vec::new(),
             agent_crashes: 0,
             freezes: 0,
@@ -145,8 +150,9 @@ impl Ground {
     }
 
     /// What waited happens now, in its order.
-    pub fn goes_on(&mut self, waiting: Vec<Event>) {
+    pub fn goes_on(&mut self, machine: Machine, waiting: Vec<Event>) {
         let now = self.now();
+        self.hosts[machine].went_on = now;
         waiting.into_iter().for_each(|event| self.queue.put(now, event));
     }
 

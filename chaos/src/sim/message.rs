@@ -11,6 +11,7 @@ use decision::state::State;
 use decision::time::Uptime;
 use wire::agent::{FromAgent, ToAgent};
 
+use super::resolvers::Lead;
 use super::{postgres, raft};
 
 #[derive(Clone, Debug)]
@@ -51,6 +52,14 @@ pub enum Message {
         answer: Answer,
     },
     Postgres(Box<postgres::Message>),
+    /// A resolver asks an agent's server where the service is.
+    Resolve {
+        call: u64,
+    },
+    Resolved {
+        call: u64,
+        lead: Lead,
+    },
     /// How far a primary's log reaches, to an agent that asked.
     Reaches {
         asked: Uptime,
@@ -78,6 +87,7 @@ impl Message {
                 | Message::Reaches { .. }
                 | Message::Promise { .. }
                 | Message::Promised { .. }
+                | Message::Resolve { .. }
         )
     }
 }

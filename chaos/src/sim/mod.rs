@@ -28,6 +28,7 @@ mod put_back;
 pub(crate) mod queue;
 pub(crate) mod raft;
 pub(crate) mod readers;
+mod resolvers;
 mod rounds;
 pub(crate) mod schedule;
 mod script;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use decision::command::Command;
 use decision::config::{Config, Mode, Profile};
-use decision::database::Proof;
+use decision::database::{Ownership, Proof};
 use decision::database::freshness::Reply;
 use decision::event;
 use decision::goal;
@@ -30,6 +30,7 @@ use super::postgres::{self, Postgres};
 use super::put_back::Snapshot;
 use super::queue::{Moment, Queue};
 use super::readers::Readers;
+use super::resolvers::{self, Lead, Led, PUBLISHED_WITHIN, Resolver};
 use super::script::Script;
 use super::setup::{MANY_MOVES, Pace, REGIONS, SERVICE, config, faults, wild};
 use super::timer::{OfController, Timer};
@@ -61,6 +62,9 @@ pub struct World {
     places: Places,
     client: Client,
     readers: Readers,
+    /// One in each region, and one beside all.
+    resolvers: Vec<Resolver>,
+    led: Led,
     operators: Operators,
     script: Option<Script>,
     faults: Vec<Planned>,
@@ -202,6 +206,10 @@ impl World {
             places: (0..layout.regions).map(place).collect(),
             client: Client::default(),
             readers: Readers::default(),
+            resolvers: (layout.regions..layout.machines())
+                .map(|machine| Resolver::new(machine, layout.agents().collect()))
+                .collect(),
+            led: Led::default(),
             controllers: (0..layout.regions).map(controller).collect(),
             agents: (0..layout.regions).map(agent).collect(),
             operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec()),
@@ -244,6 +252,9 @@ impl World {
         }
         self.ground.queue.put(self.wild, Event::Operates);
         self.ground.queue.put(self.wild, Event::Reads);
+        for place in 0..self.resolvers.len() {
+            self.ground.queue.put(Moment(0) + resolvers::ASKED_EVERY, Event::Resolves(place));
+        }
         let mut is_configured = false;
         while let Some(event) = self.ground.queue.take(self.lasts) {
             self.happens(event);
@@ -315,12 +326,16 @@ impl World {
                     return waiting.push(Event::Comes { from, to, life, coming: None, message });
                 }
                 self.ground.trace.happens(now, 1, to);
-                match to {
-                    _ if self.layout.is_controller(to) => {
+                match message {
+                    Message::Resolve { call } => self.is_asked_for_names(from, to, call),
+                    Message::Resolved { call, lead } => {
+                        self.resolvers[to - self.layout.regions].is_answered(call, lead, now);
+                    }
+                    message if self.layout.is_controller(to) => {
                         self.controllers[to].hears(from, message, &mut self.ground)
                     }
-                    _ if self.layout.is_data(to) => self.data_machine_hears(from, to, message),
-                    _ => self.client_hears(message),
+                    message if self.layout.is_data(to) => self.data_machine_hears(from, to, message),
+                    message => self.client_hears(message),
                 }
             }
             Event::Rings { machine, life, timer } => {
@@ -356,6 +371,7 @@ impl World {
             Event::Ends(n) => self.ends(n),
             Event::Writes(machine) => self.writes(machine),
             Event::Operates => self.operates(),
+            Event::Resolves(place) => self.resolves(place),
             Event::Reads => {
                 let (client, controllers) = (self.layout.client(), self.layout.regions);
                 let pause = self.readers.operates(client, controllers, &mut self.ground);
@@ -402,6 +418,45 @@ impl World {
                     instance.is_told(agent.goal.databases.first(), ground);
                 }
             }
+        }
+    }
+
+    // Names.
+
+    fn is_asked_for_names(&mut self, from: Machine, machine: Machine, call: u64) {
+        let now = self.ground.now();
+        let agent = &self.agents[self.layout.region(machine)];
+        let Some(set) = agent.names() else { return };
+        let Some(group) = resolvers::drawn(set, &self.ground.chance) else { return };
+        let newest = self.ground.ledger.newest().1.zone_generation;
+        let is_informed = agent.is_served_by().is_some_and(|(controller, since)| {
+            let (generation, known) = self.controllers[controller].names;
+            let went_on = self.ground.hosts[machine].went_on;
+            generation == newest && now.since(since.max(known).max(went_on)) > PUBLISHED_WITHIN
+        });
+        let (to, ttl) = (group.region.clone(), Duration::from_secs(set.ttl_s.into()));
+        let lead = Lead { to, ttl, is_informed };
+        self.ground.send(machine, from, Message::Resolved { call, lead });
+    }
+
+    /// S6
+    fn resolves(&mut self, place: usize) {
+        let now = self.ground.now();
+        self.ground.queue.put(now + resolvers::ASKED_EVERY, Event::Resolves(place));
+        let resolver = &mut self.resolvers[place];
+        let host = &self.ground.hosts[resolver.machine];
+        if !host.is_up() || host.pauses > 0 {
+            return;
+        }
+        let Some(lead) = resolver.leads(&mut self.ground) else { return };
+        let Some(region) = REGIONS.iter().position(|name| *name == lead.to.as_str()) else { return };
+        let not_for = self.led.not_for(now, region);
+        let held = self.ground.ledger.newest().1.databases.get(&SERVICE.into());
+        let may_write = held.and_then(Ownership::holder) == Some(&lead.to);
+        if lead.is_informed && not_for > lead.ttl + PUBLISHED_WITHIN && !may_write {
+            let seconds = not_for.as_secs();
+            let detail = format!("a resolver leads to {}, {seconds} s after another was decided on", lead.to);
+            self.ground.ledger.finds(now, "S6", detail);
         }
     }
 
@@ -503,6 +558,8 @@ impl World {
                 }
                 self.ground.trace.line(self.ground.queue.now(), || format!("  journal: {}", entry.event));
             }
+            let set = state.zones.values().next().and_then(|zone| zone.records.first());
+            self.led.note(self.ground.queue.now(), state.zone_generation, set, &REGIONS.map(Into::into));
             self.seen = (index, state.journal.last_seq());
         }
         for phase in std::mem::take(&mut self.ground.phases) {
@@ -626,7 +683,7 @@ impl World {
                 host.freezes -= 1;
                 if host.freezes == 0 {
                     let frozen = std::mem::take(&mut host.frozen);
-                    self.ground.goes_on(frozen);
+                    self.ground.goes_on(machine, frozen);
                 }
             }
             Fault::CrashAgent(machine) => {
@@ -658,6 +715,7 @@ impl World {
             return self.controllers[n].crashes(&self.ground);
         }
         self.servers[n].is_lost(&mut self.ground);
+        self.resolvers[n].forgets();
         self.agents[n].crashes();
         self.instances[n].restarts(true, &self.ground);
     }
@@ -727,7 +785,7 @@ impl World {
             let n = self.layout.region(machine);
             self.instances[n].guard_wakes(&mut self.servers[n], &mut self.ground);
         }
-        self.ground.goes_on(waiting);
+        self.ground.goes_on(machine, waiting);
     }
 
     /// S3, where a replica came back with old data. What it alone had besides whoever is away is lost: nobody who is
