@@ -22,6 +22,10 @@ pub enum Fault {
         ways: Ways,
         permille: u64,
     },
+    /// Connections are made anew all the time: calls overtake each other, and are repeated.
+    Scatter {
+        ways: Ways,
+    },
     Delay {
         ways: Ways,
         by: Duration,
@@ -77,6 +81,9 @@ pub fn begins(fault: &Fault, ground: &mut Ground) {
         Fault::Delay { ways, by } => {
             ways.iter().for_each(|(from, to)| ground.net.way_mut(*from, *to).delay += *by);
         }
+        Fault::Scatter { ways } => {
+            ways.iter().for_each(|(from, to)| ground.net.way_mut(*from, *to).scatters += 1);
+        }
         Fault::SlowDisk { machine, by } => ground.hosts[*machine].slow_disk += *by,
         Fault::FullDisk(machine) => ground.hosts[*machine].full_disks += 1,
         Fault::FlushError(machine) => ground.hosts[*machine].failing_flushes += 1,
@@ -103,6 +110,9 @@ pub fn ends(fault: &Fault, ground: &mut Ground) {
         }
         Fault::Delay { ways, by } => {
             ways.iter().for_each(|(from, to)| ground.net.way_mut(*from, *to).delay -= *by);
+        }
+        Fault::Scatter { ways } => {
+            ways.iter().for_each(|(from, to)| ground.net.way_mut(*from, *to).scatters -= 1);
         }
         Fault::SlowDisk { machine, by } => ground.hosts[*machine].slow_disk -= *by,
         Fault::FullDisk(machine) => ground.hosts[*machine].full_disks -= 1,
@@ -138,6 +148,7 @@ impl fmt::Display for Shown<'_> {
             Fault::Pause(machine) => write!(f, "pause of {}", layout.name(*machine)),
             Fault::Cut { shape, ways } => write!(f, "cut ({shape}): {}", first(ways)),
             Fault::Loss { ways, permille } => write!(f, "{permille} of 1000 packets lost: {}", first(ways)),
+            Fault::Scatter { ways } => write!(f, "calls overtake each other: {}", first(ways)),
             Fault::Delay { ways, by } => write!(f, "{} ms longer: {}", by.as_millis(), first(ways)),
             Fault::SlowDisk { machine, by } => {
                 write!(f, "each write of {} takes {} ms longer", layout.name(*machine), by.as_millis())

@@ -20,6 +20,9 @@ use super::trace::Trace;
 /// Longest that a write to a disk which is well takes.
 const DISK_MOST: Duration = Duration::from_millis(4);
 
+/// Of what is sent over a way that is scattered.
+const REPEATED_PERMILLE: u64 = 150;
+
 pub type Machine = usize;
 
 #[derive(Debug)]
@@ -157,8 +160,16 @@ impl Ground {
     }
 
     pub fn send(&mut self, from: Machine, to: Machine, message: Message) {
+        let is_scattered = self.net.way(from, to).scatters > 0;
+        if is_scattered && message.may_be_repeated() && self.chance.permille(REPEATED_PERMILLE) {
+            self.sends_once(from, to, message.clone());
+        }
+        self.sends_once(from, to, message);
+    }
+
+    fn sends_once(&mut self, from: Machine, to: Machine, message: Message) {
         let now = self.now();
-        if let Some(coming) = self.net.send(from, to, now, &self.chance) {
+        if let Some(coming) = self.net.send(from, to, message.is_call(), now, &self.chance) {
             let life = self.life(to, message.is_for_agent());
             self.queue.put(coming.at, Event::Comes { from, to, life, coming: Some(coming), message });
         }

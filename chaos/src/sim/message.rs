@@ -77,6 +77,25 @@ pub enum Message {
 }
 
 impl Message {
+    /// And not of a stream, in which all comes in order: what is said in sessions, and what servers send each other.
+    pub fn is_call(&self) -> bool {
+        !matches!(
+            self,
+            Message::FromAgent { .. } | Message::ToAgent { .. } | Message::Ended { .. } | Message::Postgres(_)
+        )
+    }
+
+    /// Whether whoever sends it may send it twice, because no answer came.
+    pub fn may_be_repeated(&self) -> bool {
+        match self {
+            Message::Raft(_) | Message::Promise { .. } => true,
+            Message::Ask { asked, .. } | Message::Call { asked, .. } => {
+                matches!(**asked, Asked::Tell { .. } | Asked::Renew { .. } | Asked::Hear(_))
+            }
+            _ => false,
+        }
+    }
+
     /// And not for the server beside it, or a client.
     pub fn is_for_agent(&self) -> bool {
         matches!(

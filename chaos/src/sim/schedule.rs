@@ -114,34 +114,35 @@ fn draw(chance: &Chance, layout: Layout) -> Fault {
     let machine = any(chance, layout);
     let region = chance.below(layout.regions as u64) as usize;
     let agent = layout.agent(region);
-    match chance.below(31) {
-        0..2 => Fault::Crash(machine),
-        2..4 => Fault::Pause(machine),
-        4..13 => {
+    match chance.below(57) {
+        0..4 => Fault::Crash(machine),
+        4..8 => Fault::Pause(machine),
+        8..26 => {
             let (shape, ways) = cut(chance, layout);
             Fault::Cut { shape, ways }
         }
-        13 => {
+        26..28 => {
             let ways = layout.around(&layout.of_region(region));
             Fault::Loss { ways, permille: 10 + chance.below(300) }
         }
-        14 => {
+        28..30 => {
             let by = chance.between(Duration::from_millis(20), Duration::from_millis(500));
             Fault::Delay { ways: layout.around(&layout.of_region(region)), by }
         }
-        15 => Fault::SlowDisk { machine, by: slow(chance) },
-        16 => Fault::Service(agent),
-        17..19 => Fault::Freeze(agent),
-        19 => Fault::CrashAgent(agent),
-        20..22 => Fault::CrashServer(agent),
-        22 => Fault::FullDisk(agent),
-        23 => Fault::FlushError(machine),
-        24 => Fault::OldData(agent),
-        25 => Fault::PromotionFails(agent),
-        26 => Fault::PromotionHangs(agent),
-        27 => Fault::CallsHang(agent),
-        28 => Fault::AnswersLost(agent),
-        _ => Fault::Clock { machine, by_ms: chance.below(7_200_000) as i64 - 3_600_000 },
+        30..32 => Fault::SlowDisk { machine, by: slow(chance) },
+        32..34 => Fault::Service(agent),
+        34..38 => Fault::Freeze(agent),
+        38..40 => Fault::CrashAgent(agent),
+        40..44 => Fault::CrashServer(agent),
+        44..46 => Fault::FullDisk(agent),
+        46..50 => Fault::Clock { machine, by_ms: chance.below(7_200_000) as i64 - 3_600_000 },
+        50 => Fault::FlushError(machine),
+        51 => Fault::OldData(agent),
+        52 => Fault::PromotionFails(agent),
+        53 => Fault::PromotionHangs(agent),
+        54 => Fault::CallsHang(agent),
+        55 => Fault::AnswersLost(agent),
+        _ => Fault::Scatter { ways: layout.around(&layout.of_region(region)) },
     }
 }
 

@@ -110,8 +110,10 @@ impl Faults {
             Fault::Cut { ways, .. } => self.changes(sim, ways, Change::Cut, begins),
             Fault::Loss { ways, permille } => self.changes(sim, ways, Change::Loss(*permille), begins),
             Fault::Delay { ways, by } => self.changes(sim, ways, Change::Longer(*by), begins),
-            // Nobody's rows are kept here, and no server is there to be asked.
-            Fault::CrashServer(_)
+            // Nobody's rows are kept here, no server is there to be asked, and turmoil keeps the order of what comes
+            // over one way.
+            Fault::Scatter { .. }
+            | Fault::CrashServer(_)
             | Fault::FullDisk(_)
             | Fault::FlushError(_)
             | Fault::OldData(_)
