@@ -1,7 +1,9 @@
 //! Operators: planned moves, and what else a person may ask for at a bad moment: a plan that was made long ago, the
-//! end of a plan that runs, a pause, a drain, a copy anew, a configuration that somebody else has changed meanwhile.
+//! end of a plan that runs, a pause, a drain, a copy anew, another configuration, one that somebody else has changed
+//! meanwhile.
 
 use decision::command::Command;
+use decision::config::Config;
 use decision::name::{RegionName, ServiceName};
 use decision::plan::{Plan, PlanId};
 use decision::state::State;
@@ -16,24 +18,26 @@ const SAVED_MOST: usize = 4;
 pub struct Operators {
     service: ServiceName,
     regions: Vec<RegionName>,
+    /// As it is to be in the end.
+    config: Config,
     /// Plans that were made, and not asked for yet.
     saved: Vec<Plan>,
 }
 
 impl Operators {
-    pub fn new(service: ServiceName, regions: Vec<RegionName>) -> Operators {
-        Operators { service, regions, saved: Vec::new() }
+    pub fn new(service: ServiceName, regions: Vec<RegionName>, config: Config) -> Operators {
+        Operators { service, regions, config, saved: Vec::new() }
     }
 
     /// One of them asks whoever leads for something.
     pub fn operates(&mut self, leader: &mut Controller, ground: &mut Ground) {
         let to = ground.chance.pick(&self.regions).clone();
         let state = leader.state.clone();
-        if let Some(undone) = undone(&state).filter(|_| ground.chance.permille(600)) {
+        if let Some(undone) = self.undone(&state).filter(|_| ground.chance.permille(600)) {
             leader.submits(undone, BY, ground);
             return;
         }
-        let command = match ground.chance.below(16) {
+        let command = match ground.chance.below(18) {
             0..8 => leader.planned_move(&self.service, &to, ground).map(opens),
             8 | 9 => {
                 self.saved.extend(leader.planned_move(&self.service, &to, ground));
@@ -45,11 +49,36 @@ impl Operators {
             12 => Some(Command::Approve { plan: some_plan(&state, &ground.chance) }),
             13 => Some(Command::Pause { why: "a look at it".into() }),
             14 => Some(Command::Drain { region: to, why: "new machines".into() }),
-            _ => self.meddles(&state, to, &ground.chance),
+            15 => self.meddles(&state, to, &ground.chance),
+            _ => self.configures(&state, &to, &ground.chance),
         };
         if let Some(command) = command {
             leader.submits(command, BY, ground);
         }
+    }
+
+    /// Takes back one of the things that keep automation from acting. None: nothing does.
+    pub fn undone(&self, state: &State) -> Option<Command> {
+        if state.paused.is_some() {
+            return Some(Command::Resume);
+        }
+        let undrained = |region: &RegionName| Command::Undrain { region: region.clone() };
+        state.drained.keys().next().map(undrained).or_else(|| {
+            let is_other = state.config.as_deref().is_some_and(|config| *config != self.config);
+            is_other.then(|| sets(state, self.config.clone()))
+        })
+    }
+
+    /// Changes what an instance may become, in the midst of whatever goes on.
+    fn configures(&self, state: &State, region: &RegionName, chance: &Chance) -> Option<Command> {
+        let mut config = state.config.as_deref()?.clone();
+        let database = config.services.get_mut(&self.service)?.database.as_mut()?;
+        let instance = database.instances.get_mut(region)?;
+        match chance.below(2) {
+            0 => instance.nofailover = !instance.nofailover,
+            _ => instance.priority = *chance.pick(&[1, 100, 200]),
+        }
+        Some(sets(state, config))
     }
 
     fn meddles(&self, state: &State, region: RegionName, chance: &Chance) -> Option<Command> {
@@ -64,12 +93,8 @@ impl Operators {
     }
 }
 
-/// Takes back one of the things that keep automation from acting. None: nothing does.
-pub fn undone(state: &State) -> Option<Command> {
-    if state.paused.is_some() {
-        return Some(Command::Resume);
-    }
-    state.drained.keys().next().map(|region| Command::Undrain { region: region.clone() })
+fn sets(state: &State, config: Config) -> Command {
+    Command::SetConfig { parent_generation: state.config_generation, config: Box::new(config) }
 }
 
 fn opens(plan: Plan) -> Command {
@@ -79,4 +104,27 @@ fn opens(plan: Plan) -> Command {
 /// One of the newest, or one that is not there yet.
 fn some_plan(state: &State, chance: &Chance) -> PlanId {
     PlanId((state.last_plan + 1).saturating_sub(chance.below(3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use decision::testing::{World, three_regions, with_database};
+
+    use super::*;
+
+    #[test]
+    fn another_configuration_is_taken_back_in_the_end() {
+        let mut config = three_regions();
+        with_database(&mut config, "app", decision::config::Mode::Async);
+        let operators = Operators::new("app".into(), vec!["us".into()], config.clone());
+        let mut world = World::new(config);
+        assert_eq!(operators.undone(&world.state), None);
+        for seed in 0..20 {
+            let changed = operators.configures(&world.state, &"us".into(), &Chance::new(seed)).unwrap();
+            world.must(changed);
+        }
+        let undone = operators.undone(&world.state).unwrap();
+        world.must(undone);
+        assert_eq!(operators.undone(&world.state), None);
+    }
 }

@@ -24,7 +24,7 @@ use super::layout::Layout;
 use super::ledger::{Ledger, Violation};
 use super::message::Message;
 use super::net::Net;
-use super::operators::{Operators, undone};
+use super::operators::Operators;
 use super::planted::{Around, Bug, PutIn};
 use super::postgres::{self, Postgres};
 use super::put_back::Snapshot;
@@ -200,6 +200,7 @@ impl World {
         let place = |n: usize| (REGIONS[n].into(), layout.agent(n));
         World {
             layout,
+            operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec(), config.clone()),
             config,
             servers: (0..layout.regions).map(|n| Postgres::new(layout.agent(n), REGIONS[n].into())).collect(),
             instances: (0..layout.regions).map(instance).collect(),
@@ -212,7 +213,6 @@ impl World {
             led: Led::default(),
             controllers: (0..layout.regions).map(controller).collect(),
             agents: (0..layout.regions).map(agent).collect(),
-            operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec()),
             faults,
             ambushes,
             snapshots: BTreeMap::new(),
@@ -519,7 +519,7 @@ impl World {
         self.ground.queue.put(next, Event::Operates);
         let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground));
         let Some(leader) = leader else { return };
-        match (is_calm, undone(&leader.state)) {
+        match (is_calm, self.operators.undone(&leader.state)) {
             (false, _) => self.operators.operates(leader, &mut self.ground),
             (true, Some(undone)) => {
                 leader.submits(undone, "operator/ann", &mut self.ground);
