@@ -13,6 +13,9 @@ use super::ledger::Ledger;
 use super::queue::Moment;
 use super::wal::{BranchId, Log, Record};
 
+/// What is measured with clocks that drift apart, in the longest that may be lost.
+pub const LATE: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Copy, Debug)]
 struct Acknowledged {
     at: Moment,
@@ -39,6 +42,10 @@ pub struct History {
     newest: Epoch,
     /// What may be lost when somebody takes writes: what was acknowledged so long before the last that was. None: nothing.
     pub may_lose: Option<Duration>,
+    /// The same when this epoch was granted.
+    granted: (Epoch, Option<Duration>),
+    /// Who writes is over before another begins, and not only what he acknowledges.
+    pub is_asynchronous: bool,
     /// S1 is demanded: clocks are as it assumes.
     has_one_writer: bool,
     /// Whoever writes does so by the controllers' word alone, and never by promises of the others.
@@ -54,7 +61,7 @@ pub struct History {
 impl History {
     pub fn new(
         service: ServiceName,
-        may_lose: Option<Duration>,
+        is_asynchronous: bool,
         has_one_writer: bool,
         by_lease: bool,
     ) -> History {
@@ -64,7 +71,9 @@ impl History {
             writers: BTreeSet::new(),
             acknowledged: Vec::new(),
             newest: Epoch::default(),
-            may_lose,
+            may_lose: None,
+            granted: (Epoch::default(), None),
+            is_asynchronous,
             has_one_writer,
             by_lease,
             missed: Vec::new(),
@@ -108,6 +117,18 @@ impl History {
         self.acknowledged.push(Acknowledged { at, record, is_put_back: false });
     }
 
+    /// What is declared from now on, as far as whoever writes is known to go by it: of what was in force before and
+    /// after a grant, what is looser.
+    pub fn is_declared(&mut self, state: &State) {
+        let Some((wished, held)) = state.database(&self.service) else { return };
+        let waits = held.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0);
+        let may_lose = (!waits).then(|| wished.max_data_loss.time + LATE);
+        if held.epoch != self.granted.0 {
+            self.granted = (held.epoch, may_lose.max(self.may_lose));
+        }
+        self.may_lose = may_lose;
+    }
+
     /// A replica lost what it had between these.
     pub fn is_put_back(&mut self, from: &Log, to: &Log) {
         for write in &mut self.acknowledged {
@@ -145,9 +166,10 @@ impl History {
         let before = self.acknowledged.len();
         let mut too_old = None;
         let last = self.acknowledged.last().map_or(at, |write| write.at);
-        let may_lose = self.may_lose.filter(|_| !is_planned(ledger.newest().1, &self.service, epoch));
+        let declared = if self.granted.0 == epoch { self.granted.1 } else { self.may_lose };
+        let may_lose = declared.filter(|_| !is_planned(ledger.newest().1, &self.service, epoch));
         // What was acknowledged in synchronous modes is where it was asked for, unless that has lost it since.
-        let is_synchronous = self.may_lose.is_none();
+        let is_synchronous = declared.is_none();
         self.acknowledged.retain(|write| {
             let has = log.has(write.record);
             if !has && write.is_put_back && is_synchronous {
@@ -182,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_went_with_old_data_is_looked_for_elsewhere_and_all_else_must_be_there() {
-        let mut history = History::new("app".into(), None, true, false);
+        let mut history = History::new("app".into(), false, true, false);
         let mut ledger = Ledger::default();
         let primary = Log::new(history.branch(), 1, 100);
         let record = |end| Record { branch: primary.newest().branch, end };

@@ -2,8 +2,10 @@
 //! end of a plan that runs, a pause, a drain, a copy anew, another configuration, one that somebody else has changed
 //! meanwhile.
 
+use std::time::Duration;
+
 use decision::command::Command;
-use decision::config::Config;
+use decision::config::{Config, Mode};
 use decision::name::{RegionName, ServiceName};
 use decision::plan::{Plan, PlanId};
 use decision::state::State;
@@ -20,13 +22,19 @@ pub struct Operators {
     regions: Vec<RegionName>,
     /// As it is to be in the end.
     config: Config,
+    may_change_mode: bool,
     /// Plans that were made, and not asked for yet.
     saved: Vec<Plan>,
 }
 
 impl Operators {
-    pub fn new(service: ServiceName, regions: Vec<RegionName>, config: Config) -> Operators {
-        Operators { service, regions, config, saved: Vec::new() }
+    pub fn new(
+        service: ServiceName,
+        regions: Vec<RegionName>,
+        config: Config,
+        may_change_mode: bool,
+    ) -> Operators {
+        Operators { service, regions, config, may_change_mode, saved: Vec::new() }
     }
 
     /// One of them asks whoever leads for something.
@@ -69,14 +77,20 @@ impl Operators {
         })
     }
 
-    /// Changes what an instance may become, in the midst of whatever goes on.
+    /// Changes what an instance may become, what a commit waits for, and what may be lost, in the midst of whatever
+    /// goes on.
     fn configures(&self, state: &State, region: &RegionName, chance: &Chance) -> Option<Command> {
         let mut config = state.config.as_deref()?.clone();
         let database = config.services.get_mut(&self.service)?.database.as_mut()?;
         let instance = database.instances.get_mut(region)?;
-        match chance.below(2) {
+        match chance.below(if self.may_change_mode { 6 } else { 3 }) {
             0 => instance.nofailover = !instance.nofailover,
-            _ => instance.priority = *chance.pick(&[1, 100, 200]),
+            1 => instance.priority = *chance.pick(&[1, 100, 200]),
+            2 => database.max_data_loss.time = Duration::from_secs(*chance.pick(&[12, 20, 30])),
+            _ => {
+                let modes = [Mode::Async, Mode::Sync { acks: 1 }, Mode::SyncStrict { acks: 1 }, Mode::Sync { acks: 2 }];
+                database.mode = *chance.pick(&modes);
+            }
         }
         Some(sets(state, config))
     }
@@ -116,7 +130,7 @@ mod tests {
     fn another_configuration_is_taken_back_in_the_end() {
         let mut config = three_regions();
         with_database(&mut config, "app", decision::config::Mode::Async);
-        let operators = Operators::new("app".into(), vec!["us".into()], config.clone());
+        let operators = Operators::new("app".into(), vec!["us".into()], config.clone(), true);
         let mut world = World::new(config);
         assert_eq!(operators.undone(&world.state), None);
         for seed in 0..20 {

@@ -416,7 +416,7 @@ impl Postgres {
         let is_there =
             |machine: &Machine| ground.hosts[*machine].is_up() && ground.hosts[*machine].pauses == 0;
         let other = ground.history.writers_beside(self.machine).find(is_there);
-        if let (Some(other), true) = (other, ground.history.may_lose.is_some()) {
+        if let (Some(other), true) = (other, ground.history.is_asynchronous) {
             let detail = format!("machines {other} and {} take writes at once", self.machine);
             ground.ledger.finds(ground.queue.now(), "S1", detail);
         }

@@ -18,7 +18,7 @@ use super::chance::Chance;
 use super::controller::Controller;
 use super::fault::{self, Fault, Planned, Shown};
 use super::ground::{Event, Ground, Host, Machine};
-use super::history::{History, Missed};
+use super::history::{History, LATE, Missed};
 use super::instance::{Instance, Places};
 use super::layout::Layout;
 use super::ledger::{Ledger, Violation};
@@ -40,8 +40,6 @@ const FIRST_WRITE: Duration = Duration::from_secs(1);
 const CLIENT_WAITS: Duration = Duration::from_secs(1);
 /// Clients write every half a second at the latest.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
-/// What is measured with clocks that drift apart, in the longest that may be lost.
-const LATE: Duration = Duration::from_millis(500);
 /// How long ago a replica was level, at the least, when it was never disturbed: it asks twice a second.
 const UNSURE: Duration = Duration::from_secs(2);
 /// What ended by itself is started again by whoever looks after processes.
@@ -156,8 +154,6 @@ impl World {
             (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
         }
         let wished = config.services.values().find_map(|service| service.database.as_ref());
-        let may_lose =
-            wished.filter(|wished| wished.mode.acks() == 0).map(|wished| wished.max_data_loss.time + LATE);
         let far = match profile {
             Profile::Fast => chance.between(Duration::from_millis(1), Duration::from_millis(18)),
             _ => chance.between(Duration::from_millis(5), Duration::from_millis(60)),
@@ -166,7 +162,10 @@ impl World {
             true => (Duration::from_micros(200), Duration::from_micros(100)),
             false => (far, far / 10),
         });
-        let pace = Pace::draw(&chance, wished.map_or(Mode::Async, |wished| wished.mode));
+        let mode = wished.map_or(Mode::Async, |wished| wished.mode);
+        let pace = Pace::draw(&chance, mode);
+        // With clocks that are off it stays synchronous.
+        let may_change_mode = pace.is_as_assumed && chance.permille(200);
         let hosts = (0..layout.machines()).map(|_| Host::new(pace.of_one(&chance))).collect();
         let lasts = Moment(0) + options.lasts;
         let (wild, calm) = wild(options.lasts, options.script.is_some());
@@ -200,7 +199,12 @@ impl World {
         let place = |n: usize| (REGIONS[n].into(), layout.agent(n));
         World {
             layout,
-            operators: Operators::new(SERVICE.into(), REGIONS.map(Into::into).to_vec(), config.clone()),
+            operators: Operators::new(
+                SERVICE.into(),
+                REGIONS.map(Into::into).to_vec(),
+                config.clone(),
+                may_change_mode,
+            ),
             config,
             servers: (0..layout.regions).map(|n| Postgres::new(layout.agent(n), REGIONS[n].into())).collect(),
             instances: (0..layout.regions).map(instance).collect(),
@@ -232,7 +236,12 @@ impl World {
                 hosts,
                 chance: Chance::new(seed ^ 0x5eed),
                 ledger: Ledger::default(),
-                history: History::new(SERVICE.into(), may_lose, pace.is_as_assumed, !is_failsafe),
+                history: History::new(
+                    SERVICE.into(),
+                    mode == Mode::Async && !may_change_mode,
+                    pace.is_as_assumed,
+                    !is_failsafe,
+                ),
                 trace: Trace::new(options.is_read),
                 phases: Vec::new(),
                 planted: options.planted,
@@ -560,6 +569,7 @@ impl World {
             }
             let set = state.zones.values().next().and_then(|zone| zone.records.first());
             self.led.note(self.ground.queue.now(), state.zone_generation, set, &REGIONS.map(Into::into));
+            self.ground.history.is_declared(state);
             self.seen = (index, state.journal.last_seq());
         }
         for phase in std::mem::take(&mut self.ground.phases) {
