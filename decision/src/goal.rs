@@ -206,7 +206,7 @@ fn role(state: &State, service: &ServiceName, held: &Ownership, region: &RegionN
     }
     match state.fencing(service, region) {
         Some(fencing) => DatabaseRole::Yield { to: fencing.lossless.then(|| fencing.heir.clone()) },
-        None => DatabaseRole::Primary { ready: held.ready, at_least: held.at_least },
+        None => DatabaseRole::Primary { ready: held.ready, at_least: held.needed() },
     }
 }
 

@@ -293,6 +293,7 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     // S3: from now on what it has is what counts, and all else comes after this. What somebody has that did not come
     // to rest is not known: what counted before still does.
     let rests_at = held.rests_at(region);
+    held.chosen_at = rests_at;
     let counts = match held.vacancy().map(|vacancy| &vacancy.proof) {
         Some(Proof::Released { clean: Some(clean), .. }) => rests_at.max(Some(*clean)),
         _ => rests_at.filter(|_| rests_at >= held.at_least),

@@ -65,6 +65,10 @@ pub struct Ownership {
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
+    /// What its holder told that it had when it was chosen. One that has less by now has lost some of it, and was
+    /// weighed by what it has no more: it does not begin.
+    #[serde(default)]
+    pub chosen_at: Option<Position>,
     /// What counted when it was granted last.
     #[serde(default)]
     pub complete: Option<Complete>,
@@ -315,6 +319,7 @@ impl Ownership {
             unsettled: None,
             filled: None,
             at_least: None,
+            chosen_at: None,
             complete: None,
             alone: None,
             system: None,
@@ -375,6 +380,11 @@ impl Ownership {
     /// Whether no commit was acknowledged since the grant that nobody else had.
     pub fn is_synchronous(&self, wished: &Database) -> bool {
         self.only_in().is_none() && self.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0)
+    }
+
+    /// What whoever holds it must have before it begins (S3).
+    pub fn needed(&self) -> Option<Position> {
+        self.at_least.into_iter().chain(self.chosen_at).max_by_key(|position| position.lsn)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.

@@ -589,6 +589,29 @@ fn an_heir_that_turns_out_not_to_have_begun_costs_nothing() {
     }
 }
 
+/// S3: its machine may come back with old data between what it told and its begin.
+#[test]
+fn whoever_was_chosen_by_what_it_had_begins_with_no_less() {
+    let mut world = world(Mode::Async);
+    let app = ServiceName::from("app");
+    world.write("app", "us", 1_234);
+    world.run_for(secs(10));
+    world.kill("us");
+    while world.state.databases[&app].vacancy().is_none() {
+        world.run_for(ms(1));
+    }
+    while holder(&world).is_none() {
+        world.run_for(ms(1));
+    }
+    let held = &world.state.databases[&app];
+    let chosen = held.holder().unwrap().clone();
+    let told = held.instances[&chosen].position.unwrap();
+    let goal = goal::of_agent(&world.state, &AgentId::new(chosen, 1)).databases.remove(0);
+    let DatabaseRole::Primary { at_least, .. } = goal.role else { panic!("{goal:?}") };
+    assert_eq!(held.at_least, None, "us did not end in order");
+    assert_eq!(at_least.map(|least| least.lsn), Some(told.lsn));
+}
+
 /// S3: what it has is compared with nothing, so it proves nothing of what was acknowledged.
 #[test]
 fn an_instance_of_another_history_is_no_witness() {
