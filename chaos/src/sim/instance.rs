@@ -465,6 +465,7 @@ impl Instance {
                     branch::mark(&mut self.disk.marks, goal.epoch, timeline);
                 }
                 let place = of.as_ref().and_then(|of| places.get(of).copied());
+                self.rules.is_being_told();
                 own(all, self.machine).follows(place, ground);
                 self.is_answered_by_server(now, ground)?;
                 self.rules.is_told(of.as_ref());

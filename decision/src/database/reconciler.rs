@@ -101,6 +101,11 @@ impl Reconciler {
         self.follows.as_ref()
     }
 
+    /// Before it is told whom to follow: if that fails, or its answer is lost, nobody knows whom it follows.
+    pub fn is_being_told(&mut self) {
+        self.follows = None;
+    }
+
     /// The server follows this one now, or nobody.
     pub fn is_told(&mut self, of: Option<&RegionName>) {
         self.follows = Some(of.cloned());
@@ -426,6 +431,24 @@ mod tests {
         let look = look(100, 100, true);
         rules.note(goal, &look, number, now);
         rules.tell(goal, &look, Beside { next: &Action::Rest, branch: None, number }, now).0
+    }
+
+    /// It was told to follow nobody and did, but its answer was lost; and then it is to follow the same one again.
+    #[test]
+    fn one_that_did_not_answer_is_told_again() {
+        let next = |rules: &Reconciler, role| {
+            let mut look = look(100, 100, false);
+            let of = rules.follows().cloned().flatten();
+            look.seen.process = Process::Replica { of, position: at(100), streaming: false };
+            rules.next(&goal_as(role), &mut look, false, START)
+        };
+        let of_us = || DatabaseRole::Replica { of: "us".into(), heir: false };
+        let mut rules = rules();
+        rules.is_told(Some(&"us".into()));
+        assert_eq!(next(&rules, of_us()), Action::Rest);
+        rules.is_being_told();
+        assert_eq!(next(&rules, of_us()), Action::Follow { of: Some("us".into()) });
+        assert_eq!(next(&rules, DatabaseRole::Rest { wrote_last: false }), Action::Follow { of: None });
     }
 
     #[test]

@@ -251,6 +251,7 @@ impl Keeper {
         }
         let desired = self.replica_of(goal, of);
         let sql = self.connection.get(postgres).await.map_err(say)?;
+        self.rules.is_being_told();
         let done = match of {
             Some(_) => sql.apply(&desired, APPLY_WITHIN).await,
             None => sql.stop_receiving(&desired, SETTLE_WITHIN).await,
