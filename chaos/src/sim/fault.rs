@@ -157,13 +157,17 @@ impl fmt::Display for Shown<'_> {
             Fault::CrashAgent(machine) => write!(f, "{} alone crashes", layout.name(*machine)),
             Fault::CrashServer(machine) => write!(f, "the server of {} crashes", layout.name(*machine)),
             Fault::FullDisk(machine) => write!(f, "the disk of {} is full", layout.name(*machine)),
-            Fault::FlushError(machine) => write!(f, "the disk of {} cannot be flushed", layout.name(*machine)),
+            Fault::FlushError(machine) => {
+                write!(f, "the disk of {} cannot be flushed", layout.name(*machine))
+            }
             Fault::OldData(machine) => {
                 write!(f, "{} comes back with the data that it has now", layout.name(*machine))
             }
             Fault::PromotionFails(machine) => write!(f, "promotions of {} fail", layout.name(*machine)),
             Fault::PromotionHangs(machine) => write!(f, "promotions of {} hang", layout.name(*machine)),
-            Fault::CallsHang(machine) => write!(f, "the server of {} answers it nothing", layout.name(*machine)),
+            Fault::CallsHang(machine) => {
+                write!(f, "the server of {} answers it nothing", layout.name(*machine))
+            }
             Fault::AnswersLost(machine) => {
                 write!(f, "answers of the server of {} to it are lost", layout.name(*machine))
             }

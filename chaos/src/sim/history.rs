@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use decision::database::Ownership;
+use decision::database::{InstanceReport, Ownership};
 use decision::name::{RegionName, ServiceName};
 use decision::plan::{Epoch, Kind};
 use decision::state::State;
@@ -44,6 +44,8 @@ pub struct History {
     pub may_lose: Option<Duration>,
     /// The same when this epoch was granted.
     granted: (Epoch, Option<Duration>),
+    /// And who had come to rest for that, so that any of them might have been chosen.
+    pub were_there: BTreeSet<RegionName>,
     /// Who writes is over before another begins, and not only what he acknowledges.
     pub is_asynchronous: bool,
     /// S1 is demanded: clocks are as it assumes.
@@ -59,12 +61,7 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(
-        service: ServiceName,
-        is_asynchronous: bool,
-        has_one_writer: bool,
-        by_lease: bool,
-    ) -> History {
+    pub fn new(service: ServiceName, is_asynchronous: bool, has_one_writer: bool, by_lease: bool) -> History {
         History {
             service,
             branches: 0,
@@ -73,6 +70,7 @@ impl History {
             newest: Epoch::default(),
             may_lose: None,
             granted: (Epoch::default(), None),
+            were_there: BTreeSet::new(),
             is_asynchronous,
             has_one_writer,
             by_lease,
@@ -124,6 +122,9 @@ impl History {
         let waits = held.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0);
         let may_lose = (!waits).then(|| wished.max_data_loss.time + LATE);
         if held.epoch != self.granted.0 {
+            let rested = |(_, told): &(&RegionName, &InstanceReport)| told.settled == Some(self.granted.0);
+            self.were_there =
+                held.instances.iter().filter(rested).map(|(region, _)| region.clone()).collect();
             self.granted = (held.epoch, may_lose.max(self.may_lose));
         }
         self.may_lose = may_lose;

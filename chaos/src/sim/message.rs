@@ -81,7 +81,10 @@ impl Message {
     pub fn is_call(&self) -> bool {
         !matches!(
             self,
-            Message::FromAgent { .. } | Message::ToAgent { .. } | Message::Ended { .. } | Message::Postgres(_)
+            Message::FromAgent { .. }
+                | Message::ToAgent { .. }
+                | Message::Ended { .. }
+                | Message::Postgres(_)
         )
     }
 

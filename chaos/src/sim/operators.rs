@@ -88,7 +88,12 @@ impl Operators {
             1 => instance.priority = *chance.pick(&[1, 100, 200]),
             2 => database.max_data_loss.time = Duration::from_secs(*chance.pick(&[12, 20, 30])),
             _ => {
-                let modes = [Mode::Async, Mode::Sync { acks: 1 }, Mode::SyncStrict { acks: 1 }, Mode::Sync { acks: 2 }];
+                let modes = [
+                    Mode::Async,
+                    Mode::Sync { acks: 1 },
+                    Mode::SyncStrict { acks: 1 },
+                    Mode::Sync { acks: 2 },
+                ];
                 database.mode = *chance.pick(&modes);
             }
         }

@@ -134,7 +134,12 @@ mod tests {
             let drawn = (0..1_000).filter(|_| drawn(&shared, &chance).unwrap().region == region.into());
             drawn.count()
         };
-        assert!((200..300).contains(&to("us")) && (700..800).contains(&to("eu")), "{} {}", to("us"), to("eu"));
+        assert!(
+            (200..300).contains(&to("us")) && (700..800).contains(&to("eu")),
+            "{} {}",
+            to("us"),
+            to("eu")
+        );
         assert_eq!(to("ap"), 0);
     }
 

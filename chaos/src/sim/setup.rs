@@ -108,6 +108,9 @@ mod tests {
         };
         assert_eq!(off(Mode::Async), 0);
         let seldom = 50..300;
-        assert!(seldom.contains(&off(Mode::Sync { acks: 1 })) && seldom.contains(&off(Mode::SyncStrict { acks: 1 })));
+        assert!(
+            seldom.contains(&off(Mode::Sync { acks: 1 }))
+                && seldom.contains(&off(Mode::SyncStrict { acks: 1 }))
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use decision::command::Command;
 use decision::config::{Config, Mode, Profile};
-use decision::database::{Ownership, Proof};
 use decision::database::freshness::Reply;
+use decision::database::{Ownership, Proof};
 use decision::event;
 use decision::goal;
 use decision::name::AgentId;
@@ -733,7 +733,9 @@ impl World {
     /// A controller whose log cannot be flushed: nobody was told of what is not in it.
     fn ends_itself(&mut self, machine: Machine) {
         let now = self.ground.queue.now();
-        self.ground.trace.line(now, || format!("{} ends: its log cannot be flushed", self.layout.name(machine)));
+        self.ground
+            .trace
+            .line(now, || format!("{} ends: its log cannot be flushed", self.layout.name(machine)));
         self.crashes(machine);
         self.ground.queue.put(now + STARTED_AGAIN_AFTER, Event::StartsAgain(machine));
     }
@@ -802,12 +804,10 @@ impl World {
     /// there has it, whatever is decided. All else must be found where it is.
     fn judges_missed(&mut self) {
         for Missed { machine, epoch, record } in std::mem::take(&mut self.ground.history.missed) {
-            let (_, state) = self.ground.ledger.newest();
-            let Some(held) = state.databases.get(&SERVICE.into()) else { continue };
-            let settled = |server: &Postgres| held.instances.get(&server.name).and_then(|told| told.settled);
-            let chosen = settled(&self.servers[self.layout.region(machine)]);
+            let were_there = &self.ground.history.were_there;
+            let was_there =
+                |server: &&Postgres| server.machine != machine && were_there.contains(&server.name);
             let has = |server: &&Postgres| server.log().is_some_and(|log| log.has(record));
-            let was_there = |server: &&Postgres| server.machine != machine && settled(server) == chosen;
             if let Some(other) = self.servers.iter().filter(was_there).find(has) {
                 let detail = format!(
                     "machine {machine} takes writes at epoch {epoch} and lacks what was acknowledged; a replica lost \
