@@ -24,8 +24,8 @@ impl Snapshot {
         data.is_standby.then(|| Snapshot { data, marks: instance.disk.marks.clone() })
     }
 
-    /// While nothing runs there. Not into what has become a primary's folder.
-    pub fn is_put_back(self, server: &mut Postgres, instance: &mut Instance, history: &mut History) {
+    /// What is there, while nothing runs there; but not what has become a primary's folder.
+    pub fn replaces(self, server: &mut Postgres, instance: &mut Instance, history: &mut History) {
         let Files::Present(data) = &mut server.files else { return };
         if data.is_standby {
             history.is_put_back(&data.log, &self.data.log);

@@ -62,7 +62,9 @@ impl Resolver {
     }
 
     pub fn is_answered(&mut self, call: u64, lead: Lead, now: Moment) {
-        if call == self.calls && self.asked.take().is_some() {
+        let asked = self.asked.take_if(|_| call == self.calls);
+        // One that waited for a machine that stood still comes too late.
+        if asked.is_some_and(|asked| now.since(asked) < ANSWERED_WITHIN) {
             let until = now + lead.ttl;
             self.cached = Some((lead, until));
         }

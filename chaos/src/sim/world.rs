@@ -743,7 +743,7 @@ impl World {
     fn comes_back_old(&mut self, machine: Machine, snapshot: Snapshot) {
         let (now, n) = (self.ground.queue.now(), self.layout.region(machine));
         self.crashes(machine);
-        snapshot.is_put_back(&mut self.servers[n], &mut self.instances[n], &mut self.ground.history);
+        snapshot.replaces(&mut self.servers[n], &mut self.instances[n], &mut self.ground.history);
         self.ground.queue.put(now + STARTED_AGAIN_AFTER, Event::StartsAgain(machine));
     }
 
