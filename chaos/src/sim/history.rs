@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use decision::database::{InstanceReport, Ownership};
 use decision::name::{RegionName, ServiceName};
-use decision::plan::{Epoch, Kind};
+use decision::plan::{Epoch, Kind, Plan};
 use decision::state::State;
 
 use super::ground::Machine;
@@ -44,7 +44,7 @@ pub struct History {
     pub may_lose: Option<Duration>,
     /// The same when this epoch was granted.
     granted: (Epoch, Option<Duration>),
-    /// And who had come to rest for that, so that any of them might have been chosen.
+    /// And who might have been chosen then: had come to rest for that, and a session, and had not just fallen.
     pub were_there: BTreeSet<RegionName>,
     /// Who writes is over before another begins, and not only what he acknowledges.
     pub is_asynchronous: bool,
@@ -123,8 +123,13 @@ impl History {
         let may_lose = (!waits).then(|| wished.max_data_loss.time + LATE);
         if held.epoch != self.granted.0 {
             let rested = |(_, told): &(&RegionName, &InstanceReport)| told.settled == Some(self.granted.0);
-            self.were_there =
-                held.instances.iter().filter(rested).map(|(region, _)| region.clone()).collect();
+            // Nobody waits for whoever has just fallen, though it may have the most.
+            let fell = plan_of(state, &self.service, held.epoch).filter(|plan| plan.kind == Kind::Failover);
+            let may = |region: &&RegionName| {
+                state.has_live_agent(region) && fell.is_none_or(|plan| plan.from != **region)
+            };
+            let there = held.instances.iter().filter(rested).map(|(region, _)| region);
+            self.were_there = there.filter(may).cloned().collect();
             self.granted = (held.epoch, may_lose.max(self.may_lose));
         }
         self.may_lose = may_lose;
@@ -193,10 +198,13 @@ impl History {
 
 /// Whether who writes at this epoch was to take over without any loss.
 fn is_planned(state: &State, service: &ServiceName, epoch: Epoch) -> bool {
-    state.open_plan(service).is_some_and(|open| {
-        let plan = &open.plan;
-        plan.epoch == epoch && matches!(plan.kind, Kind::Switchover | Kind::Failback) && !plan.accepts_loss
-    })
+    plan_of(state, service, epoch)
+        .is_some_and(|plan| matches!(plan.kind, Kind::Switchover | Kind::Failback) && !plan.accepts_loss)
+}
+
+/// By which this epoch is granted now.
+fn plan_of<'a>(state: &'a State, service: &ServiceName, epoch: Epoch) -> Option<&'a Plan> {
+    state.open_plan(service).map(|open| &open.plan).filter(|plan| plan.epoch == epoch)
 }
 
 #[cfg(test)]
