@@ -39,6 +39,10 @@ fn netns_whatever_disks_clocks_and_connections_do_there_is_one_writer_and_all_is
     );
     assert!(jumped.judged.lost.is_empty(), "{jumped:?}");
 
+    let (hung, to) = runner.disk_hangs().unwrap();
+    eprintln!("{to} took over: {hung:?}");
+    assert_eq!((hung.late_acks, &hung.lost), (0, &Default::default()));
+
     let storm = runner.storm(Until::Each, &EACH, 1).unwrap();
     eprintln!("{storm:?}");
     safe(&storm);

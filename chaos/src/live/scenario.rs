@@ -4,6 +4,7 @@ mod clocks;
 mod effect;
 mod failpoint;
 mod fault;
+mod hang;
 mod long;
 mod quorum;
 mod storm;

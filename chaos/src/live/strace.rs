@@ -12,8 +12,9 @@ use nix::unistd::Pid;
 const ATTACHED_WITHIN: Duration = Duration::from_secs(10);
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// What strace writes behind a call that it tampered with; or that it still delays, or did when it let go.
-const MARKS: [&str; 4] = ["(INJECTED)", "(DELAYED)", "<unfinished ...>", "<detached ...>"];
+/// What strace writes behind a call that it tampered with; or that it still delays, or did when it let go, or when whoever
+/// made it was killed.
+const MARKS: [&str; 5] = ["(INJECTED)", "(DELAYED)", "<unfinished ...>", "<detached ...>", "= ?"];
 
 /// What becomes of each `fsync` and `fdatasync`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +152,8 @@ mod tests {
                      71 fdatasync(5) = 0 (DELAYED)\n\
                      72 <... fsync resumed>) = 0 (DELAYED)\n\
                      73 fdatasync(5 <detached ...>\n\
-                     74 fdatasync(5) = 0\n";
-        assert_eq!(calls(trace), 4);
+                     74 fdatasync(5) = 0\n\
+                     75 fdatasync(5)                      = ?\n";
+        assert_eq!(calls(trace), 5);
     }
 }

@@ -81,6 +81,8 @@ pub(super) struct Keeper {
     board: Arc<Board>,
     promises: Arc<Given>,
     credentials: Credentials,
+    /// What was killed has not vanished yet: it hangs in the kernel.
+    pub(super) hangs: bool,
     still: watch::Receiver<Still>,
     /// By how many drills it was killed.
     killed: u64,
@@ -140,6 +142,7 @@ impl Keeper {
             board,
             promises,
             credentials,
+            hangs: false,
             killed,
             still,
         }
@@ -247,7 +250,7 @@ impl Keeper {
         let guard = self.guard().await?;
         let postgres = self.postgres(goal).await?;
         let released = self.released.of(goal.epoch).await?.cloned();
-        self.lease.want(self.rules.wants(goal, released.is_some()));
+        self.lease.want(self.rules.wants(goal, released.is_some()).filter(|_| !self.hangs));
         if let Some(release) = &released {
             self.teller.release(release.clone());
         }
@@ -255,6 +258,7 @@ impl Keeper {
             self.guard = None;
             error.to_string()
         })?;
+        self.hangs &= status.running.is_some();
         let armed = status.running.as_ref().and_then(|running| running.lease);
         // S1: renewals reach the guard that counts, also after this process was started anew.
         self.lease.arm(armed.is_some().then(|| guard.clone()));

@@ -26,6 +26,8 @@ const CHECKPOINT_WITHIN: Duration = Duration::from_secs(20);
 const PROMOTES_WITHIN: Duration = Duration::from_millis(500);
 /// A promotion first replays what is there, which may be much.
 const REPLAYS_WITHIN: Duration = Duration::from_secs(5);
+/// What was killed, unless it hangs.
+const VANISHES_WITHIN: Duration = Duration::from_millis(500);
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const SETTLE_WITHIN: Duration = Duration::from_secs(2);
@@ -284,10 +286,25 @@ impl Keeper {
         }
     }
 
+    /// What hangs in the kernel, on a disk that does not answer, vanishes when that lets go, and runs not one
+    /// instruction of its own before. The others do not wait for it: its lease is renewed no more, and ends (S1).
     async fn kill(&mut self, guard: &Guard) -> Result<(), String> {
         self.connection.drop();
         self.rules.following.is_stopped();
-        let fenced = guard.kill(GONE_WITHIN).await.map_err(|error| error.to_string())?;
+        let gone = guard.kill(GONE_WITHIN);
+        tokio::pin!(gone);
+        let gone = tokio::select! {
+            biased;
+            gone = &mut gone => gone,
+            () = tokio::time::sleep(VANISHES_WITHIN) => {
+                tracing::warn!("what was killed does not vanish; its lease is renewed no more");
+                self.hangs = true;
+                self.lease.want(None);
+                gone.await
+            }
+        };
+        let fenced = gone.map_err(|error| error.to_string())?;
+        self.hangs = false;
         if let Some(fenced) = fenced {
             tracing::warn!(gone_us = fenced.gone_us, killed = fenced.killed, "every process of it is gone");
         }
