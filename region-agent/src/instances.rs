@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::Board;
+use crate::database::{Board, Shown};
 
 /// A replica that has known itself level with its primary within this is fresh.
 const FRESH_WITHIN: Duration = Duration::from_secs(5);
@@ -23,6 +23,8 @@ pub const FRESH_BYTES: u64 = 16 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub report: InstanceReport,
+    /// How long a replica has had what its readers do not see yet.
+    pub replay_lag: Duration,
     pub age: Duration,
 }
 
@@ -33,9 +35,9 @@ impl Standing {
         Some(upstream.lsn.ahead_of(own.lsn))
     }
 
-    /// How long ago it last knew that it had everything.
+    /// How long ago it last knew that it had everything, and that its readers saw it.
     pub fn lag(&self) -> Duration {
-        self.report.silent + self.age
+        self.report.silent + self.replay_lag + self.age
     }
 
     /// Whether it is up in any role.
@@ -69,7 +71,7 @@ pub struct Instances {
 
 #[derive(Clone)]
 pub(crate) struct Seen {
-    report: InstanceReport,
+    shown: Shown,
     at: Instant,
 }
 
@@ -77,7 +79,8 @@ impl Instances {
     /// None: nobody here has looked at it since this process began.
     pub fn standing(&self, service: &ServiceName) -> Option<Standing> {
         let seen = self.seen.borrow().get(service)?.clone();
-        Some(Standing { report: seen.report, age: seen.at.elapsed() })
+        let Shown { report, replay_lag } = seen.shown;
+        Some(Standing { report, replay_lag, age: seen.at.elapsed() })
     }
 
     /// Tells that something was seen anew; what, `standing` says.
@@ -100,15 +103,15 @@ impl Instances {
 
     /// Each look at an instance that is up finds another `silent`, so that what does not change was
     /// not looked at.
-    fn note(&self, shown: BTreeMap<ServiceName, InstanceReport>) {
+    fn note(&self, shown: BTreeMap<ServiceName, Shown>) {
         let now = Instant::now();
         self.seen.send_if_modified(|seen| {
             let before = seen.len();
             seen.retain(|service, _| shown.contains_key(service));
             let mut is_new = seen.len() != before;
-            for (service, report) in shown {
-                if seen.get(&service).is_none_or(|seen| seen.report != report) {
-                    seen.insert(service, Seen { report, at: now });
+            for (service, shown) in shown {
+                if seen.get(&service).is_none_or(|seen| seen.shown != shown) {
+                    seen.insert(service, Seen { shown, at: now });
                     is_new = true;
                 }
             }
@@ -142,6 +145,11 @@ pub(crate) mod tests {
         }
     }
 
+    /// As its keeper shows it: with nothing left to replay.
+    pub(crate) fn shown(report: InstanceReport) -> Shown {
+        Shown { report, replay_lag: Duration::ZERO }
+    }
+
     /// A replica that streams and lacks so much.
     pub(crate) fn replica(silent_ms: u64, lag_bytes: u64) -> InstanceReport {
         let at = |lsn| Some(Position { timeline: 3, lsn: Lsn(lsn) });
@@ -163,7 +171,7 @@ pub(crate) mod tests {
 
         let mut seen = instances.watch();
         board.send_modify(|board| {
-            board.insert(app.clone(), replica(1_000, 0));
+            board.insert(app.clone(), shown(replica(1_000, 0)));
         });
         seen.changed().await.unwrap();
         let is_fresh = |most| instances.standing(&app).unwrap().is_fresh_replica(most);
@@ -176,8 +184,8 @@ pub(crate) mod tests {
 
         // Another look, that finds the same but for what passes.
         board.send_modify(|board| {
-            board.insert(app.clone(), replica(1_001, 0));
-            board.insert("shop".into(), replica(0, 0));
+            board.insert(app.clone(), shown(replica(1_001, 0)));
+            board.insert("shop".into(), shown(replica(0, 0)));
         });
         seen.changed().await.unwrap();
         assert!(is_fresh(1));

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod look;
 pub mod promise;
 pub mod reconciler;
+pub mod replay;
 pub mod report;
 
 use std::collections::{BTreeMap, BTreeSet};

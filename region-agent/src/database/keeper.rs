@@ -10,6 +10,7 @@ use decision::database::health::Health;
 use decision::database::keep::{self, Action, Process};
 use decision::database::look::Look;
 use decision::database::reconciler::{Beside, Reconciler, is_leased, unless_armed};
+use decision::database::replay::Replay;
 use decision::database::report::Release;
 use decision::goal::DatabaseGoal;
 use decision::name::{AgentId, ServiceName};
@@ -36,7 +37,7 @@ use super::released::Released;
 use super::see::{self, Connection};
 use super::settings;
 use super::tell::Teller;
-use super::{Board, Settings};
+use super::{Board, Settings, Shown};
 use crate::drill::Still;
 use crate::guard::client::Guard;
 use crate::guard::protocol::Event;
@@ -65,6 +66,8 @@ pub(super) struct Keeper {
     guard: Option<(Guard, guard::client::Events)>,
     postgres: Option<(Database, Postgres)>,
     freshness: Kept,
+    replay: Replay,
+    replay_lag: Duration,
     asks: Asks,
     /// While it is primary.
     prober: Option<Prober>,
@@ -130,6 +133,8 @@ impl Keeper {
             guard: None,
             postgres: None,
             freshness,
+            replay: Replay::default(),
+            replay_lag: Duration::ZERO,
             asks: Asks::default(),
             prober: None,
             surely: Surely::default(),
@@ -284,6 +289,10 @@ impl Keeper {
         let (mut look, observed) =
             see::look(&postgres, &mut self.connection, &status, follows, leased, released, dead).await;
         look.replies = self.asks.take();
+        let replay = observed.as_ref().filter(|observed| observed.in_recovery).and_then(|observed| {
+            Some(self.replay.lag(observed.received.max(observed.replayed)?, observed.replayed?, asked))
+        });
+        self.replay_lag = replay.unwrap_or_default();
         if let Some(Health::Held { why }) = health {
             look.problem = look.problem.or(Some(why));
         }
@@ -426,10 +435,11 @@ impl Keeper {
     fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
         let beside = Beside { next, branch: self.branch, number: self.host.random.next_u64() };
         let (report, is_news) = self.rules.tell(goal, look, beside, now());
+        let seen = Shown { report: report.clone(), replay_lag: self.replay_lag };
         self.board.send_if_modified(|shown| {
-            let is_new = shown.get(&self.service) != Some(&report);
+            let is_new = shown.get(&self.service) != Some(&seen);
             if is_new {
-                shown.insert(self.service.clone(), report.clone());
+                shown.insert(self.service.clone(), seen);
             }
             is_new
         });

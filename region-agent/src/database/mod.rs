@@ -42,7 +42,15 @@ use crate::drill::Still;
 use crate::goals::Held;
 
 /// What each instance here was last found to be, for whoever in this process asks.
-pub type Board = watch::Sender<BTreeMap<ServiceName, InstanceReport>>;
+pub type Board = watch::Sender<BTreeMap<ServiceName, Shown>>;
+
+/// An instance as its keeper last saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub report: InstanceReport,
+    /// How long a replica has had what its readers do not see yet.
+    pub replay_lag: Duration,
+}
 
 /// Longest that a call to a controller waits for its connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);

@@ -45,7 +45,7 @@ fn who_may_be_sent_what() {
         ("unknown", &here, None, [false; 4]),
     ];
     for (what, goal, seen, wanted) in table {
-        let standing = seen.map(|(report, age)| Standing { report, age });
+        let standing = seen.map(|(report, age)| Standing { report, replay_lag: Duration::ZERO, age });
         let goals = std::slice::from_ref(goal);
         let passes = |path: &str| {
             let answer = ask(goals, standing.as_ref(), path).unwrap();
@@ -61,7 +61,8 @@ fn who_may_be_sent_what() {
 #[test]
 fn it_says_how_the_instance_stands() {
     let goals = [goal(Some("us"), 7)];
-    let standing = Standing { report: replica(10, 9), age: Duration::from_millis(3) };
+    let standing =
+        Standing { report: replica(10, 9), replay_lag: Duration::ZERO, age: Duration::from_millis(3) };
     let body = ask(&goals, Some(&standing), "/replica").unwrap().body;
     let expected = r#"{"epoch":7,"lag_bytes":9,"lag_ms":13,"lsn":"1/0","role":"replica","service":"app","timeline":3,"writer":"us"}"#;
     assert_eq!(body, expected);
@@ -73,7 +74,8 @@ fn it_says_how_the_instance_stands() {
 #[test]
 fn a_bound_of_lag_may_be_given() {
     let goals = [goal(Some("us"), 7)];
-    let behind = |bytes| Standing { report: replica(0, bytes), age: Duration::ZERO };
+    let behind =
+        |bytes| Standing { report: replica(0, bytes), replay_lag: Duration::ZERO, age: Duration::ZERO };
     let table = [
         ("lag=0", 0, StatusCode::OK),
         ("lag=0", 1, StatusCode::SERVICE_UNAVAILABLE),
@@ -103,7 +105,7 @@ fn a_bound_of_lag_may_be_given() {
 fn the_short_form_is_for_a_single_database() {
     let (app, mut shop) = (goal(Some("us"), 7), goal(Some("us"), 7));
     shop.service = "shop".into();
-    let standing = Standing { report: replica(0, 0), age: Duration::ZERO };
+    let standing = Standing { report: replica(0, 0), replay_lag: Duration::ZERO, age: Duration::ZERO };
     let two = [app, shop];
     let status =
         |goals: &[DatabaseGoal], path: &str| ask(goals, Some(&standing), path).map(|found| found.status);

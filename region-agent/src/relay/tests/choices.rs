@@ -14,11 +14,15 @@ use crate::instances::{FRESH_BYTES, Standing};
 const OLD: Duration = Duration::from_secs(5);
 
 fn now(report: InstanceReport) -> Option<Standing> {
-    Some(Standing { report, age: Duration::ZERO })
+    aged(Duration::ZERO, report)
 }
 
 fn aged(age: Duration, report: InstanceReport) -> Option<Standing> {
-    Some(Standing { report, age })
+    Some(Standing { report, replay_lag: Duration::ZERO, age })
+}
+
+fn unreplayed(replay_lag: Duration, report: InstanceReport) -> Option<Standing> {
+    Some(Standing { report, replay_lag, age: Duration::ZERO })
 }
 
 fn primary(epoch: u64) -> InstanceReport {
@@ -73,6 +77,7 @@ fn readers_are_led_to_what_is_near_and_fresh() {
         ("a fresh replica", goal(Some("us"), 7), now(replica(4_999, FRESH_BYTES - 1)), eu, true),
         ("silent for long", goal(Some("us"), 7), now(replica(5_000, 0)), us, true),
         ("not looked at for long", goal(Some("us"), 7), aged(OLD, replica(0, 0)), us, true),
+        ("not replayed for long", goal(Some("us"), 7), unreplayed(OLD, replica(0, 0)), us, true),
         ("far behind", goal(Some("us"), 7), now(replica(0, FRESH_BYTES)), us, true),
         ("behind, not known how far", goal(Some("us"), 7), now(unknown), us, true),
         ("not streaming", goal(Some("us"), 7), now(parted), us, true),

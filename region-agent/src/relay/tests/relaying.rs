@@ -23,7 +23,7 @@ use super::goal;
 use crate::database::Board;
 use crate::goals::Held;
 use crate::instances::Instances;
-use crate::instances::tests::{replica, report};
+use crate::instances::tests::{replica, report, shown};
 use crate::metrics::{Metrics, Number};
 
 /// Generous, because other tests run beside.
@@ -135,7 +135,7 @@ impl World {
 
     fn show(&self, report: decision::database::InstanceReport) {
         self.board.send_modify(|board| {
-            board.insert("app".into(), report);
+            board.insert("app".into(), shown(report));
         });
     }
 
