@@ -163,6 +163,10 @@ impl Controller {
     }
 
     /// Whether it led within the time for which a leader without a majority's answer takes commands.
+    pub fn in_term(&self) -> u64 {
+        self.raft.term()
+    }
+
     pub fn leads(&self, ground: &Ground) -> bool {
         let now = ground.uptime(self.machine);
         self.raft.leads() && self.proved.is_some_and(|proved| now.since(proved) < self.lease() * 2)

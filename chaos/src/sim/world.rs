@@ -264,13 +264,14 @@ impl World {
         for place in 0..self.resolvers.len() {
             self.ground.queue.put(Moment(0) + resolvers::ASKED_EVERY, Event::Resolves(place));
         }
-        let mut is_configured = false;
+        // Whom it was told to does not lead for long, perhaps.
+        let mut told_in = None;
         while let Some(event) = self.ground.queue.take(self.lasts) {
             self.happens(event);
             self.springs();
             self.judges_missed();
-            if !is_configured {
-                is_configured = self.configures();
+            if self.ground.ledger.newest().1.config.is_none() {
+                told_in = self.configures(told_in);
             }
             if !self.ground.ledger.violations().is_empty() {
                 break;
@@ -312,9 +313,13 @@ impl World {
     }
 
     /// As an operator does it once, by whoever leads first.
-    fn configures(&mut self) -> bool {
-        let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground));
-        let Some(leader) = leader else { return false };
+    /// `told_in`: the term in which a leader was told last. Gives that.
+    fn configures(&mut self, told_in: Option<u64>) -> Option<u64> {
+        let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground))?;
+        let term = leader.in_term();
+        if told_in == Some(term) {
+            return told_in;
+        }
         let config = Box::new(self.config.clone());
         let set = Command::SetConfig { parent_generation: 0, config };
         leader.submits(set, "operator/ann", &mut self.ground)
