@@ -44,8 +44,12 @@ pub struct History {
     pub may_lose: Option<Duration>,
     /// The same when this epoch was granted.
     granted: (Epoch, Option<Duration>),
+    /// Whom the last grant was to.
+    holder: Option<RegionName>,
     /// And who might have been chosen then: had come to rest for that, and a session, and had not just fallen.
     pub were_there: BTreeSet<RegionName>,
+    /// Between these, replicas lost what they had.
+    put_back: Vec<(Log, Log)>,
     /// Who writes is over before another begins, and not only what he acknowledges.
     pub is_asynchronous: bool,
     /// S1 is demanded: clocks are as it assumes.
@@ -70,7 +74,9 @@ impl History {
             newest: Epoch::default(),
             may_lose: None,
             granted: (Epoch::default(), None),
+            holder: None,
             were_there: BTreeSet::new(),
+            put_back: Vec::new(),
             is_asynchronous,
             has_one_writer,
             by_lease,
@@ -112,7 +118,9 @@ impl History {
         self.newest = self.newest.max(epoch);
         self.writes += 1;
         self.last = Some(at);
-        self.acknowledged.push(Acknowledged { at, record, is_put_back: false });
+        // Its word that it has this may have been under way when it lost that.
+        let is_put_back = self.put_back.iter().any(|(from, to)| from.has(record) && !to.has(record));
+        self.acknowledged.push(Acknowledged { at, record, is_put_back });
     }
 
     /// What is declared from now on, as far as whoever writes is known to go by it: of what was in force before and
@@ -124,10 +132,9 @@ impl History {
         if held.epoch != self.granted.0 {
             let rested = |(_, told): &(&RegionName, &InstanceReport)| told.settled == Some(self.granted.0);
             // Nobody waits for whoever has just fallen, though it may have the most.
-            let fell = plan_of(state, &self.service, held.epoch).filter(|plan| plan.kind == Kind::Failover);
-            let may = |region: &&RegionName| {
-                state.has_live_agent(region) && fell.is_none_or(|plan| plan.from != **region)
-            };
+            let fell = std::mem::replace(&mut self.holder, held.holder().cloned())
+                .filter(|_| !is_planned(state, &self.service, held.epoch));
+            let may = |region: &&RegionName| state.has_live_agent(region) && Some(*region) != fell.as_ref();
             let there = held.instances.iter().filter(rested).map(|(region, _)| region);
             self.were_there = there.filter(may).cloned().collect();
             self.granted = (held.epoch, may_lose.max(self.may_lose));
@@ -140,6 +147,7 @@ impl History {
         for write in &mut self.acknowledged {
             write.is_put_back |= from.has(write.record) && !to.has(write.record);
         }
+        self.put_back.push((from.clone(), to.clone()));
     }
 
     pub fn ends(&mut self, machine: Machine) {

@@ -322,7 +322,7 @@ impl World {
         }
         let config = Box::new(self.config.clone());
         let set = Command::SetConfig { parent_generation: 0, config };
-        leader.submits(set, "operator/ann", &mut self.ground)
+        leader.submits(set, "operator/ann", &mut self.ground).then_some(term)
     }
 
     fn happens(&mut self, event: Event) {
@@ -837,6 +837,26 @@ impl World {
         })
     }
 
+    /// Whether whoever is left can tell that it has all that may count: some of what the last that was granted the
+    /// lease has, and in synchronous modes so many that any commit was acknowledged by one of them. Who holds another's
+    /// log says nothing of that.
+    fn anybody_can_tell(&self) -> bool {
+        let is_away = |machine: &Machine| !self.ground.hosts[*machine].is_up();
+        let held = self.ground.ledger.newest().1.databases.values().next();
+        let last = held.and_then(|held| held.holder().or(held.vacancy()?.last.as_ref()));
+        let last = self.servers.iter().find(|server| Some(&server.name) == last);
+        let Some(last) = last.filter(|server| is_away(&server.machine)) else { return true };
+        let Some(log) = last.log() else { return true };
+        let is_kin = |server: &&Postgres| {
+            !is_away(&server.machine) && server.log().is_some_and(|own| own.common(log) >= own.end)
+        };
+        let left = self.servers.iter().filter(is_kin).count();
+        let mode = self.config.services.values().find_map(|service| Some(service.database.as_ref()?.mode));
+        let acks = mode.map_or(0, |mode| usize::from(mode.acks()));
+        let needed = if acks == 0 { 1 } else { self.servers.len() - acks };
+        left >= needed
+    }
+
     /// L1 to L3: nothing new has broken for long enough.
     fn demands(&mut self) {
         let now = self.ground.queue.now();
@@ -852,7 +872,8 @@ impl World {
         // Where moves are bounded, the last may have been refused.
         let is_free = self.config.strategy.moves.per_service >= MANY_MOVES;
         // S3 goes before L1: who is left lacks so much that a person must say it may be lost.
-        self.is_kept_waiting = is_free && silent > SERVED_WITHIN && !self.anybody_has_enough();
+        let may_be_helped = self.anybody_has_enough() && self.anybody_can_tell();
+        self.is_kept_waiting = is_free && silent > SERVED_WITHIN && !may_be_helped;
         let may_move = is_free && !self.is_kept_waiting;
         for (service, placement) in &newest.services {
             let n = REGIONS.iter().position(|name| placement.primary.as_str() == *name);
