@@ -44,8 +44,8 @@ pub struct History {
     pub may_lose: Option<Duration>,
     /// The same when this epoch was granted.
     granted: (Epoch, Option<Duration>),
-    /// Whom the last grant was to.
-    holder: Option<RegionName>,
+    /// Who took writes last.
+    wrote_last: Option<RegionName>,
     /// And who might have been chosen then: had come to rest for that, and a session, and had not just fallen.
     pub were_there: BTreeSet<RegionName>,
     /// Between these, replicas lost what they had.
@@ -74,7 +74,7 @@ impl History {
             newest: Epoch::default(),
             may_lose: None,
             granted: (Epoch::default(), None),
-            holder: None,
+            wrote_last: None,
             were_there: BTreeSet::new(),
             put_back: Vec::new(),
             is_asynchronous,
@@ -131,10 +131,9 @@ impl History {
         let may_lose = (!waits).then(|| wished.max_data_loss.time + LATE);
         if held.epoch != self.granted.0 {
             let rested = |(_, told): &(&RegionName, &InstanceReport)| told.settled == Some(self.granted.0);
-            // Nobody waits for whoever has just fallen, though it may have the most.
-            let fell = std::mem::replace(&mut self.holder, held.holder().cloned())
-                .filter(|_| !is_planned(state, &self.service, held.epoch));
-            let may = |region: &&RegionName| state.has_live_agent(region) && Some(*region) != fell.as_ref();
+            // Nobody waits for whoever has fallen, though it may have the most.
+            let fell = self.wrote_last.as_ref().filter(|_| !is_planned(state, &self.service, held.epoch));
+            let may = |region: &&RegionName| state.has_live_agent(region) && Some(*region) != fell;
             let there = held.instances.iter().filter(rested).map(|(region, _)| region);
             self.were_there = there.filter(may).cloned().collect();
             self.granted = (held.epoch, may_lose.max(self.may_lose));
@@ -176,6 +175,8 @@ impl History {
         ledger: &mut Ledger,
     ) {
         self.writers.insert(machine);
+        let held = ledger.newest().1.databases.get(&self.service).filter(|held| held.epoch == epoch);
+        self.wrote_last = held.and_then(|held| held.holder()).cloned().or(self.wrote_last.take());
         let Some(log) = log else { return };
         let before = self.acknowledged.len();
         let mut too_old = None;
