@@ -10,8 +10,8 @@ use crate::work::{Seeds, share};
 
 #[derive(clap::Args)]
 pub struct Flags {
-    /// What is configured, and how far apart the regions are: from the first to the one before the last
-    #[arg(long, value_name = "A..B", default_value = "1..7")]
+    /// What is configured, and how far apart the regions are: as 1..7, from the first to the one before the last
+    #[arg(long, value_name = "A..B,…", default_value = "1..7")]
     seeds: Seeds,
     /// Crash at every pair of boundaries, too, with the first seed
     #[arg(long)]
@@ -33,11 +33,10 @@ struct Line {
 }
 
 pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let Seeds(seeds) = &flags.seeds;
     let mut failed = 0;
     for script in Script::ALL {
-        for seed in seeds.clone() {
-            let line = crash_everywhere(flags, script, seed, flags.pairs && seed == seeds.start);
+        for (n, seed) in flags.seeds.all().enumerate() {
+            let line = crash_everywhere(flags, script, seed, flags.pairs && n == 0);
             failed += line.failed;
             match flags.output {
                 Some(_) => println!("{}", serde_json::to_string(&line)?),

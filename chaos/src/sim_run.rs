@@ -1,8 +1,8 @@
 //! `chaos sim`: many seeds, or one to be read.
 
-use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chaos::sim::{Bug, Layout, Options, Planned, Report, Run, Shown, run, shrink};
@@ -13,8 +13,8 @@ use crate::work::{Seeds, share};
 
 #[derive(clap::Args)]
 pub struct Flags {
-    /// From the first to the one before the last, as 1..1000
-    #[arg(long, value_name = "A..B", default_value = "1..101")]
+    /// From the first to the one before the last, as 1..1000; or some, as 1..11,657
+    #[arg(long, value_name = "A..B,…", default_value = "1..101")]
     seeds: Seeds,
     /// How much of Regent is real; `whole` is there when built by `cargo xtask whole`
     #[arg(long, value_enum, default_value = "fast")]
@@ -110,15 +110,12 @@ pub fn run_seeds(flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Some(seed) = flags.replay {
         return Ok(replay(run, seed, lasts, flags.planted));
     }
-    let Seeds(Range { start, end }) = flags.seeds.clone();
+    let seeds = Mutex::new(flags.seeds.all());
     // As many as came to each verdict.
-    let (next, came_to) = (AtomicU64::new(start), [const { AtomicU64::new(0) }; 3]);
+    let came_to = [const { AtomicU64::new(0) }; 3];
     let began = Instant::now();
     let is_over = || flags.within.is_some_and(|within| began.elapsed().as_secs() >= within);
-    let next = || {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        (seed < end && !is_over()).then_some(seed)
-    };
+    let next = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next().filter(|_| !is_over());
     share(flags.jobs, next, |seed| {
         let options = Options { planted: flags.planted, ..Options::lasting(lasts) };
         let (report, faults, _) = run(seed, &options);

@@ -8,7 +8,9 @@ use anyhow::{Context, bail};
 
 use crate::{cargo, output, run, target_dir};
 
-const SEEDS: &str = "1..601";
+/// The first ones, and those by which mistakes were found; what is drawn with a seed changes when the simulator does, so
+/// each mistake of a rule has a test beside it, too.
+const SEEDS: &str = "1..601,657,2042,2836,5313,10100,11101,15784,19723,21224,22059,23184,23626,24431";
 const SAME_SEEDS: &str = "1..17";
 const WHOLE_SEEDS: &str = "1..41";
 const WHOLE_SAME_SEEDS: &str = "1..5";
