@@ -25,7 +25,7 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?}: {error}"));
     let seeds = match text.split_once("..") {
         Some((first, end)) => number(first)?..number(end)?,
-        None => number(text)?..number(text)?.saturating_add(1),
+        None => number(text).map(|seed| seed..seed.saturating_add(1))?,
     };
     if seeds.is_empty() { Err(format!("{text:?} names none")) } else { Ok(seeds) }
 }

@@ -162,11 +162,11 @@ impl Controller {
             ground.chance.between(self.timings.election_timeout_min, self.timings.election_timeout_max);
     }
 
-    /// Whether it led within the time for which a leader without a majority's answer takes commands.
     pub fn in_term(&self) -> u64 {
         self.raft.term()
     }
 
+    /// Whether it led within the time for which a leader without a majority's answer takes commands.
     pub fn leads(&self, ground: &Ground) -> bool {
         let now = ground.uptime(self.machine);
         self.raft.leads() && self.proved.is_some_and(|proved| now.since(proved) < self.lease() * 2)

@@ -20,8 +20,6 @@ pub const LATE: Duration = Duration::from_millis(500);
 struct Acknowledged {
     at: Moment,
     record: Record,
-    /// Some replica had it, and lost it when its data were put back.
-    is_put_back: bool,
 }
 
 /// Whoever takes writes now lacks this, and some replica lost it when its data were put back.
@@ -44,11 +42,11 @@ pub struct History {
     pub may_lose: Option<Duration>,
     /// The same when this epoch was granted.
     granted: (Epoch, Option<Duration>),
-    /// Who took writes last.
-    wrote_last: Option<RegionName>,
     /// And who might have been chosen then: had come to rest for that, and a session, and had not just fallen.
     pub were_there: BTreeSet<RegionName>,
-    /// Between these, replicas lost what they had.
+    /// Who took writes last.
+    wrote_last: Option<RegionName>,
+    /// What replicas had, and what they were left with when their data were put back.
     put_back: Vec<(Log, Log)>,
     /// Who writes is over before another begins, and not only what he acknowledges.
     pub is_asynchronous: bool,
@@ -118,9 +116,7 @@ impl History {
         self.newest = self.newest.max(epoch);
         self.writes += 1;
         self.last = Some(at);
-        // Its word that it has this may have been under way when it lost that.
-        let is_put_back = self.put_back.iter().any(|(from, to)| from.has(record) && !to.has(record));
-        self.acknowledged.push(Acknowledged { at, record, is_put_back });
+        self.acknowledged.push(Acknowledged { at, record });
     }
 
     /// What is declared from now on, as far as whoever writes is known to go by it: of what was in force before and
@@ -143,9 +139,6 @@ impl History {
 
     /// A replica lost what it had between these.
     pub fn is_put_back(&mut self, from: &Log, to: &Log) {
-        for write in &mut self.acknowledged {
-            write.is_put_back |= from.has(write.record) && !to.has(write.record);
-        }
         self.put_back.push((from.clone(), to.clone()));
     }
 
@@ -187,7 +180,10 @@ impl History {
         let is_synchronous = declared.is_none();
         self.acknowledged.retain(|write| {
             let has = log.has(write.record);
-            if !has && write.is_put_back && is_synchronous {
+            // Some replica lost it; its word that it has it may have been under way then.
+            let is_put_back =
+                || self.put_back.iter().any(|(from, to)| from.has(write.record) && !to.has(write.record));
+            if !has && is_synchronous && is_put_back() {
                 self.missed.push(Missed { machine, epoch, record: write.record });
             } else if !has && may_lose.is_none_or(|within| last.since(write.at) > within) {
                 too_old = Some(*write);

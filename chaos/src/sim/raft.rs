@@ -379,6 +379,7 @@ impl<C> Raft<C> {
             Message::Append { term, before, entries, committed, round } => {
                 let is_leader = term >= self.term;
                 let has = if is_leader { self.takes(from, term, before, entries, committed) } else { Err(0) };
+                // Each leader counts its rounds anew: one of an older term proves nothing of a newer.
                 let round = if is_leader { round } else { 0 };
                 let message = Message::Appended { term: self.term, round, has };
                 out.push(Out { to: from, message, is_synced_first: true });
@@ -389,7 +390,6 @@ impl<C> Raft<C> {
                 false
             }
             Message::Prove { term, round } => {
-                // Each leader counts its rounds anew: one of an older term proves nothing of a newer.
                 let round = if term == self.term { round } else { 0 };
                 let message = Message::Proved { term: self.term, round };
                 out.push(Out { to: from, message, is_synced_first: false });

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use decision::command::Command;
-use decision::config::{Config, Mode, Profile};
+use decision::config::{Config, Database, Mode, Profile};
 use decision::database::freshness::Reply;
 use decision::database::{Ownership, Proof};
 use decision::event;
@@ -153,7 +153,7 @@ impl World {
         if options.script.is_some() {
             (config.strategy.moves.per_service, config.strategy.moves.overall) = (MANY_MOVES, MANY_MOVES);
         }
-        let wished = config.services.values().find_map(|service| service.database.as_ref());
+        let wished = database(&config);
         let far = match profile {
             Profile::Fast => chance.between(Duration::from_millis(1), Duration::from_millis(18)),
             _ => chance.between(Duration::from_millis(5), Duration::from_millis(60)),
@@ -312,8 +312,7 @@ impl World {
         (self.troubles == 0).then_some("no fault had an effect")
     }
 
-    /// As an operator does it once, by whoever leads first.
-    /// `told_in`: the term in which a leader was told last. Gives that.
+    /// As an operator does it, by whoever leads first. `told_in`: the term in which a leader was told last. Gives that.
     fn configures(&mut self, told_in: Option<u64>) -> Option<u64> {
         let leader = self.controllers.iter_mut().find(|controller| controller.leads(&self.ground))?;
         let term = leader.in_term();
@@ -827,8 +826,9 @@ impl World {
     /// Whether somebody who is left lacks no more than may be lost, with all that nobody can know: for how long a
     /// primary that is away has written after its last word.
     fn anybody_has_enough(&self) -> bool {
-        let database = self.config.services.values().find_map(|service| service.database.as_ref());
-        let Some((database, may_lose)) = database.zip(self.ground.history.may_lose) else { return true };
+        let Some((database, may_lose)) = database(&self.config).zip(self.ground.history.may_lose) else {
+            return true;
+        };
         let unheard = self.lease_ended_at.zip(self.ground.history.last).map(|(end, last)| end.since(last));
         let unknown = LATE + UNSURE + database.lease.ttl.max(unheard.unwrap_or_default());
         self.servers.iter().enumerate().any(|(n, server)| {
@@ -851,8 +851,7 @@ impl World {
             !is_away(&server.machine) && server.log().is_some_and(|own| own.common(log) >= own.end)
         };
         let left = self.servers.iter().filter(is_kin).count();
-        let mode = self.config.services.values().find_map(|service| Some(service.database.as_ref()?.mode));
-        let acks = mode.map_or(0, |mode| usize::from(mode.acks()));
+        let acks = database(&self.config).map_or(0, |wished| usize::from(wished.mode.acks()));
         let needed = if acks == 0 { 1 } else { self.servers.len() - acks };
         left >= needed
     }
@@ -932,4 +931,9 @@ fn is_trouble(event: &event::Event) -> bool {
         }
         _ => false,
     }
+}
+
+/// That of the one service.
+fn database(config: &Config) -> Option<&Database> {
+    config.services.values().find_map(|service| service.database.as_ref())
 }
