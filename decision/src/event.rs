@@ -75,6 +75,13 @@ pub enum Event {
         epoch: Epoch,
         vacancy: Vacancy,
     },
+    /// Whoever was granted the lease never wrote under it: what was known before counts again.
+    GrantUndone {
+        service: ServiceName,
+        epoch: Epoch,
+        region: RegionName,
+        vacancy: Vacancy,
+    },
     LeaseGranted {
         service: ServiceName,
         epoch: Epoch,
@@ -180,6 +187,9 @@ impl fmt::Display for Event {
             },
             Event::LeaseEnded { service, epoch, vacancy } => {
                 write!(f, "{service}: the lease of epoch {epoch} is over: {}", vacancy.why)
+            }
+            Event::GrantUndone { service, epoch, region, vacancy } => {
+                write!(f, "{service}: {region} wrote nothing at epoch {epoch}: {}", vacancy.why)
             }
             Event::LeaseGranted { service, epoch, region } => {
                 write!(f, "{service}: {region} may take writes at epoch {epoch}")

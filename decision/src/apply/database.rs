@@ -2,8 +2,8 @@ use super::{Applied, Context, KEPT_REASON, kept};
 use crate::command::Refusal;
 use crate::database::branch::Branch;
 use crate::database::{
-    Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, Witnesses,
-    branch, lease,
+    Chosen, Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, Witnesses,
+    branch, further, lease,
 };
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -58,8 +58,9 @@ pub(super) fn report(
         held.system.clone_from(&report.system);
     }
     let writes = report.role == InstanceRole::Primary { epoch: held.epoch };
-    if let (true, Some(newest)) = (writes && held.holder() == Some(&agent.region), report.branch) {
-        branch::extend(&mut held.history, newest);
+    if writes && held.holder() == Some(&agent.region) {
+        held.has_begun = true;
+        report.branch.into_iter().for_each(|newest| branch::extend(&mut held.history, newest));
     }
     let (role, problem) = (report.role, report.problem.clone());
     held.instances.insert(agent.region.clone(), report);
@@ -67,7 +68,39 @@ pub(super) fn report(
         let (service, region) = (service.clone(), agent.region.clone());
         state.record(context, Event::InstanceChanged { service, region, role, problem });
     }
+    undo_grant(state, context, service, &agent.region)?;
     Ok(true)
+}
+
+/// S3: whoever was granted the lease last rests with less than it had to have before it could begin. It never wrote
+/// then, so that what was known of the vacancy before holds on; but what it has lost since was there, and still counts.
+fn undo_grant(state: &mut State, context: &Context, service: &ServiceName, region: &RegionName) -> Applied {
+    let held = find(state, service)?;
+    let Some(lacks) = held.lacks(region).filter(|_| held.never_began(region)) else { return Ok(false) };
+    let is_last = held.vacancy().is_some_and(|vacancy| vacancy.last.as_ref() == Some(region));
+    let undone = if is_last { unfill(held, context) } else { None };
+    held.at_least = further(held.at_least, Some(lacks));
+    let Some(vacancy) = undone else { return Ok(false) };
+    let why = kept(format!("{region} never began; before that: {}", vacancy.why), KEPT_REASON);
+    let vacancy = Vacancy { why, ..vacancy };
+    // When that was found out is what tells how long the others had heard nothing by then: it stays.
+    held.owner = Owner::Vacant(vacancy.clone());
+    let (service, region, epoch) = (service.clone(), region.clone(), held.epoch);
+    state.record(context, Event::GrantUndone { service, epoch, region, vacancy });
+    Ok(true)
+}
+
+/// Nothing was written since the grant: what counted before it counts again, and who held it then held it last.
+fn unfill(held: &mut Ownership, context: &Context) -> Option<Vacancy> {
+    let filled = held.filled.take().filter(|filled| filled.vacancy.proof != Proof::NeverOwned)?;
+    held.before = Some(match held.before.take() {
+        Some(since) => filled.witnesses.or(since),
+        None => filled.witnesses,
+    });
+    (held.alone, held.unsettled) = (filled.alone, Some(context.index));
+    (held.history, held.written, held.complete) = (filled.history, filled.written, filled.complete);
+    held.at_least = filled.at_least;
+    Some(filled.vacancy)
 }
 
 /// How an instance has ended.
@@ -99,8 +132,7 @@ pub(super) fn release(
             detail: format!("{} does not hold the lease of {service} at epoch {epoch}", agent.region),
         });
     }
-    let has_written = held.is_primary(&agent.region);
-    if ended.unwritten && !has_written {
+    if ended.unwritten && !held.has_begun {
         return vacate_again(state, context, service, ended);
     }
     let now = state.now;
@@ -110,18 +142,12 @@ pub(super) fn release(
 /// S3, S4: what was known of the vacancy before the grant holds on, for nothing was written since.
 fn vacate_again(state: &mut State, context: &Context, service: &ServiceName, ended: Ended) -> Applied {
     let held = find(state, service)?;
-    let Some(filled) = held.filled.take().filter(|filled| filled.vacancy.proof != Proof::NeverOwned) else {
+    let Some(vacancy) = unfill(held, context) else {
         let now = state.now;
         return vacate(state, context, service, ended.proof, now, ended.why);
     };
-    held.before = Some(match held.before.take() {
-        Some(since) => filled.witnesses.or(since),
-        None => filled.witnesses,
-    });
-    (held.alone, held.unsettled) = (filled.alone, Some(context.index));
-    (held.history, held.written, held.complete) = (filled.history, filled.written, filled.complete);
-    let why = kept(format!("{}; before that: {}", ended.why, filled.vacancy.why), KEPT_REASON);
-    begin_vacancy(state, context, service, Vacancy { why, ..filled.vacancy })
+    let why = kept(format!("{}; before that: {}", ended.why, vacancy.why), KEPT_REASON);
+    begin_vacancy(state, context, service, Vacancy { why, ..vacancy })
 }
 
 /// S4: the lease has surely expired, by the leader's own time and with all that clocks may drift.
@@ -151,6 +177,8 @@ pub(super) fn expire(
             detail: format!("the lease of {service} at epoch {epoch} may not have expired yet"),
         });
     }
+    // What does not write tells no position.
+    held.has_begun |= position.is_some();
     let why = format!("it was not renewed for {}", Human(now.since(heard)));
     // It may have been over for long: nothing is ended while too little is seen to go on from there.
     vacate(state, context, service, Proof::Expired { heard, position, told_at }, expired, why)
@@ -256,6 +284,10 @@ pub(crate) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
                     "{region} holds a timeline {timeline} that epoch {epoch} began, and another of that number counts"
                 ));
             }
+            let must_have_all = wished.mode.acks() > 0 || vacancy.last.as_ref() == Some(region);
+            if let (Some(lacks), false) = (held.lacks(region), plan.accepts_loss || !must_have_all) {
+                return not_allowed(format!("{region} has less than {lacks}, which it must have"));
+            }
             if let Some(only) = held.only_in().filter(|only| *only != region && !plan.accepts_loss) {
                 return not_allowed(format!(
                     "{only} acknowledged without the others, and {region} may lack that"
@@ -281,24 +313,34 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     // What loses something by intent need not have everything. What an earlier grant demanded still holds: its
     // holder may never have begun.
     let loses = plan.accepts_loss || plan.loss.is_some();
-    held.at_least = held.all_acknowledged().filter(|_| !loses);
+    let all_acknowledged = held.all_acknowledged();
+    let before = std::mem::replace(&mut held.at_least, all_acknowledged.filter(|_| !loses));
+    let keeps = held.holder() == Some(region);
     held.filled = match held.vacancy().cloned().zip(witnesses) {
-        Some((vacancy, witnesses)) => {
-            let (history, written, complete) = (held.history.clone(), held.written, held.complete);
-            Some(Filled { vacancy, witnesses, alone: held.alone, history, written, complete })
-        }
+        Some((vacancy, witnesses)) => Some(Filled {
+            vacancy,
+            witnesses,
+            alone: held.alone,
+            history: held.history.clone(),
+            written: held.written,
+            complete: held.complete,
+            at_least: before,
+        }),
         // It is granted what it holds already.
-        _ => held.filled.take().filter(|_| !held.is_primary(region)),
+        _ => held.filled.take().filter(|_| !held.has_begun),
     };
+    held.has_begun &= keeps;
     // S3: from now on what it has is what counts, and all else comes after this. What somebody has that did not come
     // to rest is not known: what counted before still does.
     let rests_at = held.rests_at(region);
-    held.chosen_at = rests_at;
+    if !keeps {
+        held.chosen = Some(Chosen { region: region.clone(), epoch: plan.epoch, at: rests_at });
+    }
     let counts = match held.vacancy().map(|vacancy| &vacancy.proof) {
         Some(Proof::Released { clean: Some(clean), .. }) => rests_at.max(Some(*clean)),
         _ => rests_at.filter(|_| rests_at >= held.at_least),
     };
-    let complete = |position| Complete { position, until: now, epoch: plan.epoch };
+    let complete = |position| Complete { position, until: now };
     held.complete = counts.map(complete).or(held.complete);
     held.longest_ttl = match held.vacancy() {
         Some(_) => ttl,
@@ -325,7 +367,10 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
     if !planted::has(Bug::EpochGrantedTwice) {
         held.epoch = plan.epoch;
     }
-    held.written = held.epoch;
+    // Whoever keeps it may have begun its timeline when it was granted it before.
+    if !keeps {
+        held.written = held.epoch;
+    }
     (held.owner, held.since) = (Owner::Held(region.clone()), now);
     if planted::has(Bug::GrantNotInJournal) {
         return;

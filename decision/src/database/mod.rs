@@ -66,10 +66,12 @@ pub struct Ownership {
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
-    /// What its holder told that it had when it was chosen. One that has less by now has lost some of it, and was
-    /// weighed by what it has no more: it does not begin.
+    /// Who was granted it last.
     #[serde(default)]
-    pub chosen_at: Option<Position>,
+    pub chosen: Option<Chosen>,
+    /// Its holder, or who held it last, has said under this lease that it takes writes.
+    #[serde(default)]
+    pub has_begun: bool,
     /// What counted when it was granted last.
     #[serde(default)]
     pub complete: Option<Complete>,
@@ -129,6 +131,16 @@ pub struct Vacancy {
     pub since: Time,
 }
 
+/// One that has less by now than when it was chosen has lost some of it, and was weighed by what it has no more: it
+/// does not begin (S3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    pub region: RegionName,
+    pub epoch: Epoch,
+    /// What it rested with; none when nobody knew.
+    pub at: Option<Position>,
+}
+
 /// What a grant has filled. It counts again when nothing was written after the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filled {
@@ -144,6 +156,8 @@ pub struct Filled {
     pub written: Epoch,
     #[serde(default)]
     pub complete: Option<Complete>,
+    #[serde(default)]
+    pub at_least: Option<Position>,
 }
 
 /// Whoever has this much, of what counts, lacks only what was written after `until`.
@@ -151,9 +165,6 @@ pub struct Filled {
 pub struct Complete {
     pub position: Position,
     pub until: Time,
-    /// Of the grant that it was found out for.
-    #[serde(default)]
-    pub epoch: Epoch,
 }
 
 impl Complete {
@@ -305,6 +316,11 @@ impl fmt::Display for Loss {
     }
 }
 
+/// The one that reaches further, whatever their timelines.
+pub fn further(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+    one.into_iter().chain(other).max_by_key(|position| position.lsn)
+}
+
 impl Ownership {
     /// Before anybody owned it.
     pub fn unowned(epoch: Epoch, since: Time) -> Self {
@@ -320,7 +336,8 @@ impl Ownership {
             unsettled: None,
             filled: None,
             at_least: None,
-            chosen_at: None,
+            chosen: None,
+            has_begun: false,
             complete: None,
             alone: None,
             system: None,
@@ -385,7 +402,28 @@ impl Ownership {
 
     /// What whoever holds it must have before it begins (S3).
     pub fn needed(&self) -> Option<Position> {
-        self.at_least.into_iter().chain(self.chosen_at).max_by_key(|position| position.lsn)
+        self.holder().and_then(|holder| self.owed_by(holder))
+    }
+
+    /// What this instance must have: all that was acknowledged, and what it had when it was chosen itself.
+    fn owed_by(&self, region: &RegionName) -> Option<Position> {
+        let chosen = self.chosen.as_ref().filter(|chosen| chosen.region == *region);
+        further(self.all_acknowledged(), chosen.and_then(|chosen| chosen.at))
+    }
+
+    /// What this instance must have, where it came to rest with less.
+    pub fn lacks(&self, region: &RegionName) -> Option<Position> {
+        let rests_at = self.rests_at(region)?;
+        self.owed_by(region).filter(|owed| rests_at.lsn < owed.lsn)
+    }
+
+    /// Nothing speaks for it that whoever was granted the lease last, and came to rest, has begun: it was not heard
+    /// to, and holds no timeline of its own. Where it also lacks what it must have, it surely has not.
+    pub fn never_began(&self, region: &RegionName) -> bool {
+        let branch = self.settled(region).and_then(|told| told.branch);
+        let is_older = |epoch| branch.is_none_or(|branch| branch.epoch < epoch);
+        let chosen = self.chosen.as_ref().filter(|chosen| chosen.region == *region && !self.has_begun);
+        chosen.is_some_and(|chosen| is_older(chosen.epoch))
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.
@@ -401,14 +439,6 @@ impl Ownership {
             matches!(told.role, InstanceRole::Stopped { clean: true } | InstanceRole::Replica { .. })
         };
         self.settled(region).filter(knows)?.position
-    }
-
-    /// Whether nothing was written since `complete`: whoever was granted the lease then came to rest with less, and
-    /// so never had what it must have to begin.
-    pub fn is_complete_still(&self, complete: &Complete) -> bool {
-        let last = self.vacancy().and_then(|vacancy| vacancy.last.as_ref());
-        let rests_at = last.and_then(|last| self.rests_at(last));
-        complete.epoch == self.written && rests_at.is_some_and(|at| at.lsn < complete.position.lsn)
     }
 
     /// Whether this instance says that it takes writes under the lease that is now.
@@ -446,6 +476,6 @@ impl Ownership {
         });
         let kin = self.instances.iter().filter(|(region, _)| self.stranger(region).is_none());
         let told = kin.flat_map(|(_, report)| [report.position, report.upstream]);
-        told.flatten().chain(of_proof).max()
+        told.flatten().chain(of_proof).chain(self.at_least).max()
     }
 }

@@ -405,7 +405,13 @@ fn standing(
     }
     // The last primary has all that it acknowledged, wherever its position stands.
     if vacancy.last.as_ref() == Some(region) {
-        return Ok((held.rests_at(region), None));
+        return match lost(held, region) {
+            Some(lost) => Err(format!(
+                "{lost}: bring that back, or `failover failover {} --to {region} --allow-data-loss` goes on without",
+                case.service
+            )),
+            None => Ok((held.rests_at(region), None)),
+        };
     }
     let position = report.position.ok_or("it does not know its position")?;
     if let Some(only) = held.only_in() {
@@ -446,6 +452,12 @@ fn standing(
         ));
     }
     Ok((Some(position), (loss != Loss::default()).then_some(loss)))
+}
+
+/// S3: whoever held it last has everything, unless it came back with old data, or never had what it was granted it for.
+pub(super) fn lost(held: &Ownership, region: &RegionName) -> Option<String> {
+    let (lacks, rests_at) = held.lacks(region).zip(held.rests_at(region))?;
+    Some(format!("it has {rests_at}, and must have {lacks}"))
 }
 
 /// S3: in synchronous modes nothing of what was acknowledged goes, also not the end of what ended in order.
@@ -502,10 +514,7 @@ pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport,
     let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
     // It had all that there was when the lease was granted, and nothing was written after its end.
     let under_it = held.complete.filter(|complete| complete.is_within(position));
-    let under_it = under_it.map(|complete| match held.is_complete_still(&complete) {
-        true => Duration::ZERO,
-        false => vacancy.since.since(complete.until),
-    });
+    let under_it = under_it.map(|complete| vacancy.since.since(complete.until));
     let time = match &vacancy.proof {
         Proof::NeverOwned => Duration::ZERO,
         Proof::Released { clean: Some(clean), .. } if clean.lsn <= position.lsn => Duration::ZERO,

@@ -215,7 +215,7 @@ impl<'a> Case<'a> {
             return Ok(has_all(report.position));
         }
         if vacancy.last.as_ref() == Some(name) {
-            return Ok(has_all(report.position));
+            return Ok(Candidate { risk: database::lost(held, name), ..has_all(report.position) });
         }
         let position = report.position.ok_or("it does not know its position")?;
         let loss = database::loss(held, vacancy, report, position);

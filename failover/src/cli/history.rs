@@ -125,6 +125,10 @@ impl Reader {
                 self.vacant.insert(service.clone(), (entry.at, *epoch, vacancy.clone()));
                 self.begun.remove(service);
             }
+            Event::GrantUndone { service, vacancy, .. } => {
+                let known = self.vacant.get_mut(service);
+                known.into_iter().for_each(|(_, _, known)| known.clone_from(vacancy));
+            }
             Event::LeaseGranted { service, epoch, region } => self.granted(entry.at, service, *epoch, region),
             Event::InstanceChanged { service, region, role: InstanceRole::Primary { epoch }, .. } => {
                 self.writes(entry.at, service, *epoch, region);
