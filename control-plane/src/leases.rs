@@ -88,6 +88,7 @@ mod tests {
             position: None,
             upstream: None,
             silent: Duration::ZERO,
+            promised: Duration::ZERO,
             settled: Some(Epoch(1)),
             heir: None,
             ready: None,

@@ -133,6 +133,7 @@ pub(crate) mod tests {
             position: None,
             upstream: None,
             silent: Duration::ZERO,
+            promised: Duration::ZERO,
             settled: None,
             heir: None,
             ready: None,
@@ -157,6 +158,7 @@ pub(crate) mod tests {
             position: at(1 << 32),
             upstream: at((1 << 32) + lag_bytes),
             silent: Duration::from_millis(silent_ms),
+            promised: Duration::ZERO,
             ..report(InstanceRole::Replica { streaming: true })
         }
     }

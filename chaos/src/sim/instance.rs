@@ -245,8 +245,9 @@ impl Instance {
         }
         let timeline = postgres.log().map(Log::timeline);
         let newest = timeline.and_then(|timeline| branch::newest(&self.disk.marks, timeline));
-        let (report, is_news) =
-            self.rules.tell(&goal, &look, Beside { next: &next, branch: newest, number }, now);
+        let promised = self.promises.end(&self.service, failsafe);
+        let beside = Beside { next: &next, branch: newest, promised, number };
+        let (report, is_news) = self.rules.tell(&goal, &look, beside, now);
         if is_news {
             self.tells_report(report, ground);
         }
@@ -444,7 +445,7 @@ impl Instance {
                 }
                 let place = of.as_ref().and_then(|of| places.get(of).copied());
                 own(all, self.machine).starts(true, place, goal.epoch, sync, ground);
-                self.rules.is_told(of.as_ref());
+                self.rules.is_told(of.as_ref(), goal.epoch);
                 self.rules.following.is_started(now);
             }
             Action::Promote => {
@@ -468,7 +469,7 @@ impl Instance {
                 self.rules.is_being_told();
                 own(all, self.machine).follows(place, ground);
                 self.is_answered_by_server(now, ground)?;
-                self.rules.is_told(of.as_ref());
+                self.rules.is_told(of.as_ref(), goal.epoch);
             }
             Action::Stop => {
                 self.rules.following.is_stopped();

@@ -2,8 +2,8 @@ use super::{Applied, Context, KEPT_REASON, kept};
 use crate::command::Refusal;
 use crate::database::branch::Branch;
 use crate::database::{
-    Chosen, Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy, Witnesses,
-    branch, further, lease,
+    Chosen, Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy,
+    Witnesses, branch, further, lease,
 };
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -193,9 +193,11 @@ fn vacate(
     since: Time,
     why: String,
 ) -> Applied {
+    let now = state.now;
     let held = find(state, service)?;
     let why = kept(why, KEPT_REASON);
-    let vacancy = Vacancy { last: held.holder().cloned(), proof, why, since };
+    let late = now.since(since);
+    let vacancy = Vacancy { last: held.holder().cloned(), proof, why, since, late };
     begin_vacancy(state, context, service, vacancy)
 }
 

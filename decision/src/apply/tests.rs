@@ -343,3 +343,24 @@ fn what_must_be_there_before_writes_begin_outlives_a_second_grant() {
     assert_eq!(granted(false), Some(77));
     assert_eq!(granted(true), None);
 }
+
+/// Whoever keeps the lease at a higher epoch may have begun its timeline at the lower one: what follows it is of that.
+#[test]
+fn a_lease_that_is_granted_again_leaves_nobody_behind() {
+    let mut config = three_regions();
+    with_database(&mut config, "app", Mode::Async);
+    let world = World::new(config);
+    let app = "app".into();
+    let mut state = world.state.clone();
+    let before = state.databases[&app].clone();
+    assert!(before.has_begun && before.chosen.is_some());
+    let again = Plan { to: "us".into(), ..a_plan(&world) };
+    let context = super::Context { index: state.index + 1, by: "test" };
+    super::database::grant(&mut state, &context, &again, &"us".into());
+    let held = &state.databases[&app];
+    assert_eq!(held.epoch, again.epoch);
+    assert_eq!((held.written, held.has_begun, &held.chosen), (before.written, true, &before.chosen));
+    super::database::grant(&mut state, &context, &again, &"eu".into());
+    let held = &state.databases[&app];
+    assert_eq!((held.written, held.has_begun), (again.epoch, false));
+}

@@ -91,6 +91,8 @@ pub fn extend(history: &mut Vec<Branch>, newest: Branch) {
 pub fn kinship(own: Option<Branch>, history: &[Branch], is_whole: bool) -> Kinship {
     let Some(own) = own.filter(|_| !planted::has(Bug::StrangersTaken)) else { return Kinship::Kin };
     match history.iter().find(|branch| branch.timeline == own.timeline) {
+        // It may be what the primary that is now has begun.
+        Some(branch) if branch.epoch < own.epoch && !is_whole => Kinship::Unknown,
         Some(branch) if branch.epoch != own.epoch => Kinship::Stranger,
         Some(_) => Kinship::Kin,
         None if is_whole || history.last().is_some_and(|last| own.timeline < last.timeline) => Kinship::Kin,
@@ -150,6 +152,10 @@ mod tests {
         // It went on with the first, or took another number: PostgreSQL sees that.
         assert_eq!(kinship(Some(branch(2, 2)), &history, true), Kinship::Kin);
         assert_eq!(kinship(Some(branch(1, 1)), &[], false), Kinship::Unknown);
+        // It follows one that took a number that was taken before, and was not heard of yet.
+        let history = [branch(1, 1), branch(2, 2)];
+        assert_eq!(kinship(Some(branch(2, 3)), &history, false), Kinship::Unknown);
+        assert_eq!(kinship(Some(branch(2, 3)), &history, true), Kinship::Stranger);
     }
 
     #[test]

@@ -262,6 +262,8 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
             Kinship::Stranger => Action::Stop,
             Kinship::Unknown => Action::Wait(KIN),
         },
+        // It took it in while nobody could tell it whose that was. It would be no candidate, and nothing else mends it.
+        (Process::Replica { .. }, _) if seen.kin == Kinship::Stranger => Action::Stop,
         (Process::Replica { .. }, _) if seen.suspect => Action::LookInto { of: of.clone() },
         (Process::Replica { .. }, _) => Action::Rest,
     }
@@ -491,6 +493,8 @@ mod tests {
         // What the primary sends is its own, whatever it has told of it by now.
         let follows = Seen { kin: Kinship::Unknown, ..seen(present(true), replica(Some("us"))) };
         assert_eq!(go(&follow(), &follows), Action::Rest);
+        let follows = Seen { kin: Kinship::Stranger, ..follows };
+        assert_eq!(go(&follow(), &follows), Action::Stop, "and then it is copied");
     }
 
     #[test]

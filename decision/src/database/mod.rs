@@ -129,6 +129,9 @@ pub struct Vacancy {
     pub why: String,
     /// From when on surely nobody wrote; [`Ownership::since`] is when that was found out.
     pub since: Time,
+    /// For how long nobody had written when that was found out, all by one clock.
+    #[serde(with = "ms", rename = "late_ms", default)]
+    pub late: Duration,
 }
 
 /// One that has less by now than when it was chosen has lost some of it, and was weighed by what it has no more: it
@@ -220,6 +223,10 @@ pub struct InstanceReport {
     /// How long ago a replica last surely had all that its primary had written, or `SILENT_UNKNOWN`.
     #[serde(with = "ms", rename = "silent_ms", default)]
     pub silent: Duration,
+    /// How much longer than that moment a primary may have written by what this agent promised it in failsafe mode;
+    /// 0: not at all.
+    #[serde(with = "ms", rename = "promised_ms", default)]
+    pub promised: Duration,
     /// It follows nobody, and will not move: its position is final for the vacancy after this epoch.
     pub settled: Option<Epoch>,
     /// It follows closely and waits to take over from this epoch.

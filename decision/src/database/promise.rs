@@ -63,6 +63,12 @@ impl Promises {
         may_be_forgotten || promise.is_some_and(|promise| promise.epoch < epoch && now < promise.until)
     }
 
+    /// Until when a primary may go on by what was promised here. `failsafe`: the lease's length, where it is on.
+    pub fn end(&self, service: &ServiceName, failsafe: Option<Duration>) -> Option<Uptime> {
+        let forgotten = failsafe.map(|ttl| self.born + span(ttl));
+        self.given.get(service).map(|promise| promise.until).max(forgotten)
+    }
+
     /// `goal`: what is known here of the database, now.
     ///
     /// # Errors
@@ -163,6 +169,7 @@ mod tests {
     fn it_binds_for_as_long_as_the_asker_may_count_it_and_no_longer() {
         let (goal, mut promises) = (goal(true), Promises::new(Uptime(0)));
         give(&mut promises, &goal, "us", goal.epoch).unwrap();
+        assert_eq!(promises.end(&goal.service, None), Some(NOW + span(TTL)));
         let (app, next) = (&goal.service, Epoch(goal.epoch.0 + 1));
         assert!(promises.forbids(app, next, None, NOW + TTL));
         assert!(!promises.forbids(app, goal.epoch, None, NOW), "the one that asked");
@@ -173,6 +180,8 @@ mod tests {
     #[test]
     fn a_process_before_this_one_may_have_promised() {
         let promises = Promises::new(NOW);
+        assert_eq!(promises.end(&"app".into(), Some(TTL)), Some(NOW + span(TTL)));
+        assert_eq!(promises.end(&"app".into(), None), None);
         let forbids = |failsafe, now| promises.forbids(&"app".into(), Epoch(9), failsafe, now);
         assert!(forbids(Some(TTL), NOW + TTL));
         assert!(!forbids(Some(TTL), NOW + span(TTL)));

@@ -36,6 +36,8 @@ pub struct Reconciler {
     word: Option<Word>,
     /// Whom the running server was last told to follow; the outer none: this process never told it.
     follows: Option<Option<RegionName>>,
+    /// At which epoch.
+    followed_at: Epoch,
     freshness: Freshness,
     /// Since when it knows that nobody may write, after which epoch.
     resting: Option<(Epoch, Uptime)>,
@@ -56,6 +58,8 @@ pub struct Beside<'a> {
     pub next: &'a Action,
     /// The newest timeline of its log.
     pub branch: Option<Branch>,
+    /// Until when a primary may have gone on by what was promised here; none where nothing was.
+    pub promised: Option<Uptime>,
     /// Never used before.
     pub number: u64,
 }
@@ -69,6 +73,7 @@ impl Reconciler {
             alone: Alone::default(),
             word: None,
             follows: None,
+            followed_at: Epoch::default(),
             freshness,
             resting: None,
             ready: Vec::new(),
@@ -107,8 +112,8 @@ impl Reconciler {
     }
 
     /// The server follows this one now, or nobody.
-    pub fn is_told(&mut self, of: Option<&RegionName>) {
-        self.follows = Some(of.cloned());
+    pub fn is_told(&mut self, of: Option<&RegionName>, epoch: Epoch) {
+        (self.follows, self.followed_at) = (Some(of.cloned()), epoch);
     }
 
     pub fn freshness(&self) -> &Freshness {
@@ -181,6 +186,12 @@ impl Reconciler {
     /// `is_anew`: a person wants it copied anew.
     pub fn next(&self, goal: &DatabaseGoal, look: &mut Look, is_anew: bool, now: Uptime) -> Action {
         look.seen.was_told = self.follows.is_some();
+        if let (DatabaseRole::Replica { .. }, Process::Replica { of, .. }) =
+            (&goal.role, &mut look.seen.process)
+        {
+            // What comes from the same one at another epoch may be of another timeline: that is marked first.
+            of.take_if(|_| self.follows.is_some() && self.followed_at != goal.epoch);
+        }
         look.seen.parted = self.following.parted;
         look.seen.suspect = self.following.is_suspect(&look.seen.process, now);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
@@ -207,6 +218,7 @@ impl Reconciler {
             ready: self.ready.last().copied(),
             rested: self.rested,
             silent: self.silent(now),
+            promised: beside.promised.map_or(Duration::ZERO, |until| self.lags_by(until)),
             branch: beside.branch,
             alone: self.word,
             problem: (problem.or(self.following.problem.as_ref()))
@@ -238,7 +250,11 @@ impl Reconciler {
             return Duration::ZERO;
         }
         // S3: what it lacks grows no more once nobody writes, and this is an earlier moment than that on no clock.
-        let until = self.resting.map_or(now, |(_, since)| since);
+        self.lags_by(self.resting.map_or(now, |(_, since)| since))
+    }
+
+    /// How much may have been written by then since it last had everything.
+    fn lags_by(&self, until: Uptime) -> Duration {
         self.freshness.level().map_or(SILENT_UNKNOWN, |level| until.since(level))
     }
 
@@ -430,12 +446,17 @@ mod tests {
     fn told(rules: &mut Reconciler, goal: &DatabaseGoal, number: u64, now: Uptime) -> InstanceReport {
         let look = look(100, 100, true);
         rules.note(goal, &look, number, now);
-        rules.tell(goal, &look, Beside { next: &Action::Rest, branch: None, number }, now).0
+        rules.tell(goal, &look, beside(number), now).0
+    }
+
+    fn beside(number: u64) -> Beside<'static> {
+        Beside { next: &Action::Rest, branch: None, promised: None, number }
     }
 
     /// It was told to follow nobody and did, but its answer was lost; and then it is to follow the same one again.
     #[test]
     fn one_that_did_not_answer_is_told_again() {
+        let epoch = replica(false).epoch;
         let next = |rules: &Reconciler, role| {
             let mut look = look(100, 100, false);
             let of = rules.follows().cloned().flatten();
@@ -444,7 +465,9 @@ mod tests {
         };
         let of_us = || DatabaseRole::Replica { of: "us".into(), heir: false };
         let mut rules = rules();
-        rules.is_told(Some(&"us".into()));
+        rules.is_told(Some(&"us".into()), Epoch(epoch.0 - 1));
+        assert_eq!(next(&rules, of_us()), Action::Follow { of: Some("us".into()) }, "at another epoch");
+        rules.is_told(Some(&"us".into()), epoch);
         assert_eq!(next(&rules, of_us()), Action::Rest);
         rules.is_being_told();
         assert_eq!(next(&rules, of_us()), Action::Follow { of: Some("us".into()) });
@@ -467,8 +490,7 @@ mod tests {
         let note = |rules: &mut Reconciler, (has, end): (u64, u64), secs_on: u64| {
             let (look, now) = (look_at(has, end, secs_on), START + secs(secs_on));
             rules.note(&goal, &look, secs_on, now);
-            let beside = Beside { next: &Action::Rest, branch: None, number: secs_on };
-            rules.tell(&goal, &look, beside, now).0.silent
+            rules.tell(&goal, &look, beside(secs_on), now).0.silent
         };
         assert_eq!(note(&mut rules, (90, 100), 2), SILENT_UNKNOWN);
         assert_eq!(note(&mut rules, (100, 100), 3), Duration::ZERO);
@@ -491,8 +513,7 @@ mod tests {
         let mut silent_at = |goal: &DatabaseGoal, (has, end): (u64, u64), secs_on: u64| {
             let (look, now) = (look_at(has, end, secs_on), START + secs(secs_on));
             rules.note(goal, &look, secs_on, now);
-            let beside = Beside { next: &Action::Rest, branch: None, number: secs_on };
-            rules.tell(goal, &look, beside, now).0.silent
+            rules.tell(goal, &look, beside(secs_on), now).0.silent
         };
         silent_at(&replica(false), (100, 100), 3);
         assert_eq!(silent_at(&rests(0), (100, 120), 8), secs(5));
@@ -502,6 +523,21 @@ mod tests {
         assert_eq!(silent_at(&late, (100, 120), 35), secs(23), "it was so earlier than it heard");
         assert_eq!(silent_at(&late, (100, 120), 36), secs(23));
         assert_eq!(silent_at(&replica(false), (100, 120), 40), secs(37));
+    }
+
+    #[test]
+    fn what_was_promised_may_have_been_written_by_until_it_ended() {
+        let (goal, mut rules) = (replica(false), rules());
+        let mut promised = |look: &Look, until: Option<Uptime>, secs_on: u64| {
+            let now = START + secs(secs_on);
+            rules.note(&goal, look, secs_on, now);
+            rules.tell(&goal, look, Beside { promised: until, ..beside(secs_on) }, now).0.promised
+        };
+        let until = START + secs(60);
+        assert_eq!(promised(&look_at(90, 100, 1), Some(until), 2), SILENT_UNKNOWN, "it never had everything");
+        assert_eq!(promised(&look_at(100, 100, 3), None, 4), Duration::ZERO);
+        assert_eq!(promised(&look_at(100, 120, 8), Some(until), 9), secs(57));
+        assert_eq!(promised(&look_at(120, 120, 70), Some(until), 71), Duration::ZERO, "it had it all since");
     }
 
     #[test]
@@ -547,8 +583,7 @@ mod tests {
         let mut writes = look(100, 100, false);
         writes.seen.process = Process::Primary;
         writes.server.as_mut().unwrap().in_recovery = false;
-        let beside = Beside { next: &Action::Rest, branch: None, number: 1 };
-        let role = rules.tell(&goal, &writes, beside, START + secs(30)).0.role;
+        let role = rules.tell(&goal, &writes, beside(1), START + secs(30)).0.role;
         assert_eq!(role, InstanceRole::Primary { epoch: goal.epoch });
         assert_eq!(fails(&mut rules, &goal, START + secs(31)), None);
         assert_eq!(fails(&mut rules, &goal, START + secs(90)), None);

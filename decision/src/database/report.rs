@@ -55,6 +55,8 @@ pub struct Facts<'a> {
     pub rested: Option<Rested>,
     /// How long ago it last knew that it had everything its primary had told.
     pub silent: Duration,
+    /// How much later than that a primary may have gone on by what was promised here.
+    pub promised: Duration,
     pub branch: Option<Branch>,
     pub alone: Option<Word>,
     pub problem: Option<String>,
@@ -78,6 +80,7 @@ pub fn report(facts: &Facts) -> InstanceReport {
         position,
         upstream: server.and_then(|server| server.upstream),
         silent: facts.silent,
+        promised: facts.promised,
         settled: settled.filter(|_| is_resting).map(|rested| rested.epoch),
         heir: heir.then_some(goal.epoch),
         ready: ready.filter(|ready| ready.epoch == goal.epoch).map(|ready| ready.id),
@@ -144,6 +147,7 @@ pub fn is_news(before: Option<&(InstanceReport, Uptime)>, report: &InstanceRepor
         position: None,
         upstream: None,
         silent: Duration::ZERO,
+        promised: Duration::ZERO,
         sequence: Sequence::default(),
         ..report.clone()
     };

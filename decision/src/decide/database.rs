@@ -420,22 +420,23 @@ fn standing(
             case.service
         ));
     }
-    if held.furthest().is_some_and(|furthest| furthest.timeline > position.timeline) {
+    if let Some(missing) = unseen_acknowledgements(case.service, wished, held, vacancy) {
+        return Err(missing);
+    }
+    let is_counted = is_counted(wished, held, vacancy);
+    if !is_counted && is_on_old_timeline(held, position) {
         return Err(format!(
             "it is on an old timeline, {}: what was written since is elsewhere; bring that back, or `failover failover {} --to {region} --allow-data-loss` goes on without",
             position.timeline, case.service
         ));
     }
-    if let Some(missing) = unseen_acknowledgements(case.service, wished, held, vacancy) {
-        return Err(missing);
-    }
     if let Some(lacks) = lacks_acknowledged(wished, held, position) {
         return Err(lacks);
     }
-    let loss = loss(held, vacancy, report, position);
+    let loss = loss(held, vacancy, report, position, case.term);
     // With enough witnesses, whatever was acknowledged is on the most advanced of them.
     if wished.mode.acks() > 0 {
-        if let Some(other) = ahead_of(wished, held, position) {
+        if let Some(other) = ahead_of(wished, held, position, vacancy.last.as_ref().filter(|_| is_counted)) {
             return Err(format!("rows that were acknowledged may be in {other} alone"));
         }
         if held.is_synchronous(wished) {
@@ -462,21 +463,35 @@ pub(super) fn lost(held: &Ownership, region: &RegionName) -> Option<String> {
 
 /// S3: in synchronous modes nothing of what was acknowledged goes, also not the end of what ended in order.
 pub(super) fn lacks_acknowledged(wished: &Database, held: &Ownership, position: Position) -> Option<String> {
-    let all = held.all_acknowledged().filter(|all| wished.mode.acks() > 0 && position.lsn < all.lsn)?;
+    let lacks = |all: &Position| position.lsn < all.lsn || position.timeline < all.timeline;
+    let all = held.all_acknowledged().filter(|all| wished.mode.acks() > 0 && lacks(all))?;
     Some(format!("it has {position}, and what was acknowledged reaches until {all}"))
 }
 
-/// One that came to rest with more than `position`.
+/// Whether all that was acknowledged since the grant is in what others than the last holder have, once
+/// [`unseen_acknowledgements`] misses nobody: what it has beyond that, or whoever is away, nobody was told of.
+pub(super) fn is_counted(wished: &Database, held: &Ownership, vacancy: &Vacancy) -> bool {
+    let is_clean = matches!(vacancy.proof, Proof::Released { clean: Some(_), .. });
+    held.is_synchronous(wished) && !is_clean
+}
+
+pub(super) fn is_on_old_timeline(held: &Ownership, position: Position) -> bool {
+    held.furthest().is_some_and(|furthest| furthest.timeline > position.timeline)
+}
+
+/// One that came to rest with more than `position`, `beside` apart.
 pub(super) fn ahead_of<'a>(
     wished: &'a Database,
     held: &Ownership,
     position: Position,
+    beside: Option<&RegionName>,
 ) -> Option<&'a RegionName> {
     let has_more = |region: &&RegionName| {
         let told = held.settled(region).filter(|_| held.stranger(region).is_none());
         told.and_then(|told| told.position).is_some_and(|its| its > position)
     };
-    wished.instances.keys().find(has_more).filter(|_| !planted::has(Bug::LeastAdvancedPromoted))
+    let mut others = wished.instances.keys().filter(|region| Some(*region) != beside);
+    others.find(has_more).filter(|_| !planted::has(Bug::LeastAdvancedPromoted))
 }
 
 /// S3, where commits wait for `acks` of the others: each is on one of any `others - acks + 1`.
@@ -507,13 +522,20 @@ pub(super) fn unseen_acknowledgements(
     })
 }
 
-/// At most. What the old primary wrote unheard of after its last word counts as time.
-pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport, position: Position) -> Loss {
+/// At most. What the old primary wrote unheard of after its last word counts as time. `term`: when the leader's began,
+/// by its own time; what was noted before, others noted, and their clocks say nothing of a span that ends in its own.
+pub(super) fn loss(
+    held: &Ownership,
+    vacancy: &Vacancy,
+    report: &InstanceReport,
+    position: Position,
+    term: Time,
+) -> Loss {
     let known = held.furthest().unwrap_or(position);
     let bytes = known.lsn.ahead_of(position.lsn);
     let has = |known: &Option<Position>| known.is_none_or(|known| known.lsn <= position.lsn);
     // It had all that there was when the lease was granted, and nothing was written after its end.
-    let under_it = held.complete.filter(|complete| complete.is_within(position));
+    let under_it = held.complete.filter(|complete| complete.is_within(position) && complete.until > term);
     let under_it = under_it.map(|complete| vacancy.since.since(complete.until));
     let time = match &vacancy.proof {
         Proof::NeverOwned => Duration::ZERO,
@@ -524,9 +546,16 @@ pub(super) fn loss(held: &Ownership, vacancy: &Vacancy, report: &InstanceReport,
         }
         // How long it had heard nothing when it came to know that nobody writes, less for how long nobody had by then:
         // the end of a lease may be found out late, and a grant may not have been written under.
-        _ => report.silent.saturating_sub(held.since.since(vacancy.since)),
+        _ if vacancy.since > term => report.silent.saturating_sub(held.since.since(vacancy.since)),
+        _ => report.silent.saturating_sub(vacancy.late),
     };
-    Loss { bytes, time: under_it.map_or(time, |under_it| time.min(under_it)) }
+    let time = under_it.map_or(time, |under_it| time.min(under_it));
+    // Its end may have been agreed on before a majority was lost, and known after: it went on by promises meanwhile.
+    let promised = match &vacancy.proof {
+        Proof::NeverOwned | Proof::Released { .. } => Duration::ZERO,
+        Proof::Expired { .. } => report.promised,
+    };
+    Loss { bytes, time: time.max(promised) }
 }
 
 /// Why a planned move there would not be lossless or quick.

@@ -37,7 +37,7 @@ pub fn force(
     let Some((wished, held)) = state.database(service) else {
         return operator::forced(state, now, service, to, reason);
     };
-    let case = Case { config, state, service, placement, wished, held };
+    let case = Case { config, state, service, placement, wished, held, now };
     let best = match to {
         Some(name) => case.candidate(name).map_err(|why| case.cannot_take(name, &why))?,
         None => case.best()?,
@@ -69,7 +69,7 @@ pub fn forceable(state: &State, now: Time, service: &ServiceName) -> Vec<Rejecte
     let Some((wished, held)) = state.database(service) else {
         return operator::movable(state, now, service);
     };
-    Case { config, state, service, placement, wished, held }.ranked().1
+    Case { config, state, service, placement, wished, held, now }.ranked().1
 }
 
 struct Case<'a> {
@@ -79,6 +79,8 @@ struct Case<'a> {
     placement: &'a Placement,
     wished: &'a Database,
     held: &'a Ownership,
+    /// As if the leader's term began now: whoever asks is not always the leader.
+    now: Time,
 }
 
 struct Candidate<'a> {
@@ -199,8 +201,9 @@ impl<'a> Case<'a> {
         let risk = format!(
             "by the last reports it lacks {loss}, and so it does whatever {holder} may write until it is fenced"
         );
-        let risk =
-            Some(self.left_behind(name, position).map_or(risk.clone(), |left| format!("{left}; {risk}")));
+        let risk = Some(
+            self.left_behind(name, position, false).map_or(risk.clone(), |left| format!("{left}; {risk}")),
+        );
         Ok(Candidate { region: name, position: Some(position), loss: Some(loss), risk })
     }
 
@@ -218,17 +221,19 @@ impl<'a> Case<'a> {
             return Ok(Candidate { risk: database::lost(held, name), ..has_all(report.position) });
         }
         let position = report.position.ok_or("it does not know its position")?;
-        let loss = database::loss(held, vacancy, report, position);
+        let loss = database::loss(held, vacancy, report, position, self.now);
         let shown = (loss != Loss::default()).then_some(loss);
+        let is_counted = database::is_counted(self.wished, held, vacancy);
         let risk = if let Some(only) = held.only_in() {
             Some(format!("{only} acknowledged without the others; it lacks {loss}"))
-        } else if let Some(left) = self.left_behind(name, position) {
+        } else if let Some(left) = self.left_behind(name, position, is_counted) {
             Some(format!("{left}; it lacks {loss}"))
         } else if let Some(lacks) = database::lacks_acknowledged(self.wished, held, position) {
             Some(format!("{lacks}; it lacks {loss}"))
         } else if held.is_synchronous(self.wished) {
             database::unseen_acknowledgements(self.service, self.wished, held, vacancy).or_else(|| {
-                let other = database::ahead_of(self.wished, held, position)?;
+                let beside = vacancy.last.as_ref().filter(|_| is_counted);
+                let other = database::ahead_of(self.wished, held, position, beside)?;
                 Some(format!("rows that were acknowledged may be in {other} alone; it lacks {loss}"))
             })
         } else {
@@ -243,14 +248,15 @@ impl<'a> Case<'a> {
     }
 
     /// What was written since another history began is not in it, however its position compares.
-    fn left_behind(&self, name: &RegionName, position: Position) -> Option<String> {
+    /// `is_counted`: what was acknowledged on another is on others.
+    fn left_behind(&self, name: &RegionName, position: Position, is_counted: bool) -> Option<String> {
         if let Some(Branch { timeline, epoch }) = self.held.stranger(name) {
             return Some(format!(
                 "its timeline {timeline} was begun at epoch {epoch} and given up: what was written instead goes"
             ));
         }
         let furthest = self.held.furthest()?;
-        (furthest.timeline > position.timeline).then(|| {
+        (!is_counted && database::is_on_old_timeline(self.held, position)).then(|| {
             format!(
                 "it is on an old timeline, {}, and the newest known is {}",
                 position.timeline, furthest.timeline

@@ -127,7 +127,8 @@ pub fn decide(state: &State, view: &LeaseView, now: Time) -> Decision {
             desk.put(command);
         }
         for service in config.services.keys() {
-            if let Some(command) = moves::consider(&mut round, config, desk.state(), &found, service, now) {
+            let times = (now, view.since);
+            if let Some(command) = moves::consider(&mut round, config, desk.state(), &found, service, times) {
                 desk.put(command);
             }
         }

@@ -20,6 +20,8 @@ pub(super) struct Case<'a> {
     pub(super) service: &'a ServiceName,
     pub(super) placement: &'a Placement,
     pub(super) now: Time,
+    /// When the leader's term began.
+    pub(super) term: Time,
 }
 
 /// What the rules came to.
@@ -50,7 +52,7 @@ pub(super) fn consider(
     state: &State,
     found: &Conclusions,
     service: &ServiceName,
-    now: Time,
+    (now, term): (Time, Time),
 ) -> Option<Command> {
     let placement = state.services.get(service)?;
     let mut why = Explanation::new(service);
@@ -62,7 +64,7 @@ pub(super) fn consider(
             None
         }
         None => {
-            let case = Case { config, state, found, service, placement, now };
+            let case = Case { config, state, found, service, placement, now, term };
             match choose(round, &case, &mut why) {
                 Choice::Move(wanted) => open(&case, wanted, &mut why),
                 Choice::Hold => hold(&case, &why),

@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(broken(&|held| held.epoch = Epoch(0)), ["S2", "S4", "S8"]);
         assert_eq!(broken(&|held| held.epoch = Epoch(77)), ["S2", "S8"]);
         let proof = Proof::Expired { heard: before.now, position: None, told_at: None };
-        let vacancy = Vacancy { last: Some("us".into()), proof, why: "test".into(), since: before.now };
+        let (last, since) = (Some("us".into()), before.now);
+        let vacancy = Vacancy { last, proof, why: "test".into(), since, ..Vacancy::default() };
         assert_eq!(broken(&|held| held.owner = Owner::Vacant(vacancy.clone())), ["S4", "S8"]);
     }
 
@@ -130,7 +131,8 @@ mod tests {
         };
         assert_eq!(broken(&before, &|held| held.alone = None), ["S3", "S8"], "nobody said that it is over");
         let proof = Proof::Released { clean: None, last_known: None };
-        let vacancy = Vacancy { last: Some("us".into()), proof, why: "test".into(), since: before.now };
+        let (last, since) = (Some("us".into()), before.now);
+        let vacancy = Vacancy { last, proof, why: "test".into(), since, ..Vacancy::default() };
         change(&mut before, &|held| held.owner = Owner::Vacant(vacancy.clone()));
         let granted = |to: &'static str| {
             move |held: &mut Ownership| {

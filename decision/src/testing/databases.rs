@@ -254,6 +254,7 @@ impl World {
             position: has_data.then_some(instance.position),
             upstream: None,
             silent: until.since(instance.heard),
+            promised: Duration::ZERO,
             settled: instance.settled,
             heir,
             ready: None,

@@ -433,7 +433,9 @@ impl Keeper {
     }
 
     fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
-        let beside = Beside { next, branch: self.branch, number: self.host.random.next_u64() };
+        let failsafe = goal.wished.failsafe.then_some(goal.wished.lease.ttl);
+        let promised = self.promises.end(&self.service, failsafe);
+        let beside = Beside { next, branch: self.branch, promised, number: self.host.random.next_u64() };
         let (report, is_news) = self.rules.tell(goal, look, beside, now());
         let seen = Shown { report: report.clone(), replay_lag: self.replay_lag };
         self.board.send_if_modified(|shown| {

@@ -206,7 +206,7 @@ impl Keeper {
         postgres.write_config(&self.replica_of(goal, of)).await.map_err(say)?;
         let start = self.start(postgres, GuardRole::Replica);
         let pid = guard.start(start).await.map_err(|error| error.to_string())?;
-        self.rules.is_told(of);
+        self.rules.is_told(of, goal.epoch);
         self.rules.following.is_started(now());
         tracing::info!(pid, of = of.map(RegionName::as_str), "postgres started as replica");
         Ok(())
@@ -262,7 +262,7 @@ impl Keeper {
             self.connection.drop();
             return Err(say(error));
         }
-        self.rules.is_told(of);
+        self.rules.is_told(of, goal.epoch);
         Ok(())
     }
 

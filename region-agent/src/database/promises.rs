@@ -34,6 +34,10 @@ impl Given {
         self.lock().forbids(service, epoch, failsafe, now())
     }
 
+    pub(super) fn end(&self, service: &ServiceName, failsafe: Option<Duration>) -> Option<Uptime> {
+        self.lock().end(service, failsafe)
+    }
+
     /// Refused with the reason when we know of a newer epoch, or the mode is off here.
     fn give(&self, goals: &Goals, request: &promise::Request) -> Result<(), String> {
         let mut given = self.lock();

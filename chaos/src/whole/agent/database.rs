@@ -198,6 +198,7 @@ impl Look<'_> {
             position: Some(copy.position).filter(|_| has_data),
             upstream: None,
             silent: until.since(copy.level),
+            promised: Duration::ZERO,
             settled: copy.settled.map(|(epoch, _)| epoch),
             heir,
             ready: None,

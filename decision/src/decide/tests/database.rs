@@ -1,12 +1,12 @@
 //! Who writes to a database: first, after a loss, and by plan.
 
 use crate::command::{Command, Outcome, Refusal};
-use crate::config::{Config, MaxDataLoss, Mode, Profile};
+use crate::config::{Config, Database, MaxDataLoss, Mode, Profile};
 use crate::database::branch::Branch;
 use crate::database::{
-    InstanceReport, InstanceRole, Owner, Position, Proof, SILENT_UNKNOWN, Sequence, lease,
+    InstanceReport, InstanceRole, Owner, Position, Proof, SILENT_UNKNOWN, Sequence, Vacancy, lease,
 };
-use crate::decide::database::{loss, unfit_heir, unseen_acknowledgements};
+use crate::decide::database::{lacks_acknowledged, loss, unfit_heir, unseen_acknowledgements};
 use crate::decide::{decide, decide_told, force, switchover, too_few_vantages};
 use crate::event::Event;
 use crate::goal::{self, DatabaseRole};
@@ -534,7 +534,7 @@ fn whoever_has_all_that_counted_at_the_grant_lacks_only_what_came_under_it() {
     let vacancy = held.vacancy().unwrap();
     let unheard = InstanceReport { silent: SILENT_UNKNOWN, ..held.instances[&"us".into()].clone() };
     let Position { timeline, lsn: Lsn(end) } = complete.position;
-    let time = |position| loss(&held, vacancy, &unheard, position).time;
+    let time = |position| loss(&held, vacancy, &unheard, position, Time(0)).time;
     assert!(time(complete.position) <= vacancy.since.since(granted) + secs(1), "{held:?}");
     assert!(time(Position { timeline, lsn: Lsn(end - 1) }) > secs(86_400));
     assert!(time(Position { timeline: timeline - 1, lsn: Lsn(end) }) > secs(86_400), "of an older history");
@@ -565,28 +565,145 @@ fn what_counted_at_an_older_grant_is_not_all_that_counts_at_the_next() {
     assert_eq!(world.state.databases[&app].complete, Some(before));
 }
 
-/// It rests with less than it had to have before it could begin.
+/// Another leader's clock says nothing of how long ago the grant was.
 #[test]
-fn an_heir_that_turns_out_not_to_have_begun_costs_nothing() {
+fn what_another_leader_noted_bounds_no_loss() {
+    let (mut world, granted) = handed_over_to_eu();
+    let app = ServiceName::from("app");
+    world.hung.extend(["us".into(), "ap".into()]);
+    world.kill("eu");
+    while world.state.databases[&app].vacancy().is_none() {
+        world.run_for(ms(10));
+    }
+    let held = world.state.databases[&app].clone();
+    let (vacancy, complete) = (held.vacancy().unwrap(), held.complete.unwrap());
+    let unheard = InstanceReport { silent: SILENT_UNKNOWN, ..held.instances[&"us".into()].clone() };
+    let time = |term| loss(&held, vacancy, &unheard, complete.position, term).time;
+    assert!(time(granted - ms(1)) < secs(30));
+    assert!(time(complete.until) > secs(86_400), "it may have been the one before");
+    // Nor does how long a vacancy was that another leader had found, but what that one said of it.
+    let heard = InstanceReport { silent: secs(20), ..unheard };
+    let before = Position { lsn: Lsn(complete.position.lsn.0 - 1), ..complete.position };
+    let vacancy = Vacancy { since: held.since - secs(5), late: secs(4), ..vacancy.clone() };
+    let time = |term| loss(&held, &vacancy, &heard, before, term).time;
+    assert_eq!((time(Time(0)), time(held.since)), (secs(15), secs(16)));
+}
+
+/// S3: it rests with less than it had to have before it could begin, so that nothing was written under its lease: us,
+/// which ended in order, held it last. But for how long they had heard nothing is known to when the end of that was found.
+#[test]
+fn an_heir_that_turns_out_not_to_have_begun_held_nothing() {
     let (mut world, _) = handed_over_to_eu();
     let app = ServiceName::from("app");
+    let before = world.state.databases[&app].filled.clone().unwrap();
+    assert!(matches!(before.vacancy.proof, Proof::Released { clean: Some(_), .. }), "{before:?}");
     world.hung.extend(["us".into(), "ap".into()]);
     world.kill("eu");
     world.run_for(secs(20));
     let held = world.state.databases[&app].clone();
-    let (vacancy, complete) = (held.vacancy().unwrap(), held.complete.unwrap());
-    let unheard = InstanceReport { silent: SILENT_UNKNOWN, ..held.instances[&"us".into()].clone() };
-    assert!(loss(&held, vacancy, &unheard, complete.position).time > ms(0));
-    let Lsn(end) = complete.position.lsn;
-    for (lacks, is_lossless) in [(0, false), (1, true)] {
-        let mut held = held.clone();
-        let told = held.instances.get_mut(&"eu".into()).unwrap();
-        told.role = InstanceRole::Replica { streaming: false };
-        told.position = Some(Position { lsn: Lsn(end - lacks), ..complete.position });
-        told.settled = Some(held.epoch);
-        let loss = loss(&held, vacancy, &unheard, complete.position);
-        assert_eq!(loss.time == ms(0), is_lossless, "{loss:?}");
+    let needed = held.at_least.unwrap();
+    for (lacks, has_begun, is_undone) in [(0, false, false), (1, true, false), (1, false, true)] {
+        let mut world = world.clone();
+        world.state.databases.get_mut(&app).unwrap().has_begun = has_begun;
+        tell(&mut world, "eu", |report| {
+            report.role = InstanceRole::Replica { streaming: false };
+            report.position = Some(Position { lsn: Lsn(needed.lsn.0 - lacks), ..needed });
+            report.settled = Some(held.epoch);
+            report.branch = before.history.last().copied();
+        });
+        let told = &world.state.databases[&app];
+        let vacancy = told.vacancy().unwrap();
+        match is_undone {
+            true => assert_eq!((&vacancy.last, &vacancy.proof), (&Some("us".into()), &before.vacancy.proof)),
+            false => assert_eq!(vacancy, held.vacancy().unwrap()),
+        }
+        assert_eq!(told.since, held.since);
+        assert_eq!(told.at_least, held.at_least, "it was no more than what us had");
     }
+}
+
+/// S3: eu had most when it was chosen, and came back with less: what it had may have been acknowledged.
+#[test]
+fn what_whoever_was_chosen_has_lost_since_still_counts() {
+    let mut world = world(Mode::Sync { acks: 1 });
+    let app = ServiceName::from("app");
+    world.cut("ap", "us");
+    world.write("app", "us", 1_234);
+    world.run_for(secs(1));
+    world.kill("us");
+    world.stubborn.extend(["eu".into()]);
+    while holder(&world) != Some("eu") {
+        world.run_for(ms(1));
+    }
+    let held = world.state.databases[&app].clone();
+    let had = held.needed().unwrap();
+    while holder(&world) == Some("eu") {
+        world.run_for(ms(1));
+    }
+    world.hung.extend(["eu".into(), "ap".into()]);
+    let vacancy = world.state.databases[&app].vacancy().unwrap().clone();
+    assert_eq!(vacancy.last, Some("us".into()), "it gave it back");
+    let epoch = world.state.databases[&app].epoch;
+    for region in ["eu", "ap"] {
+        let ap = held.instances[&"ap".into()].position;
+        tell(&mut world, region, |report| {
+            (report.position, report.settled) = (ap, Some(epoch));
+            report.role = InstanceRole::Replica { streaming: false };
+        });
+    }
+    assert_eq!(world.state.databases[&app].at_least, Some(had));
+    world.run_for(secs(40));
+    assert_eq!(holder(&world), None);
+    assert!(
+        world.conclusion("app").contains("what was acknowledged reaches until"),
+        "{}",
+        world.conclusion("app")
+    );
+}
+
+/// S3: whoever held it last has everything, but where its machine came back with old data.
+#[test]
+fn whoever_held_it_last_and_lost_some_of_it_does_not_just_go_on() {
+    let (mut world, _) = handed_over_to_eu();
+    let app = ServiceName::from("app");
+    world.run_for(secs(5));
+    let had = world.state.databases[&app].needed().unwrap();
+    world.hung.extend(["us".into(), "eu".into(), "ap".into()]);
+    world.kill("eu");
+    world.run_for(secs(10));
+    world.revive("eu");
+    world.listen();
+    let epoch = world.state.databases[&app].epoch;
+    let come_back = |world: &mut World, lacks: u64| {
+        tell(world, "eu", |report| {
+            report.role = InstanceRole::Replica { streaming: false };
+            report.position = Some(Position { lsn: Lsn(had.lsn.0 - lacks), ..had });
+            report.settled = Some(epoch);
+        });
+        world.settle();
+    };
+    let mut whole = world.clone();
+    come_back(&mut whole, 0);
+    assert_eq!(holder(&whole), Some("eu"));
+    come_back(&mut world, 1);
+    assert_eq!(holder(&world), None);
+    assert!(world.conclusion("app").contains("and must have"), "{}", world.conclusion("app"));
+    let forced = |allow| force(&world.state, world.now, &app, Some(&"eu".into()), allow, "test".into());
+    assert!(matches!(forced(false), Err(Refusal::NotAllowed { .. })));
+    assert!(forced(true).is_ok());
+}
+
+/// S3: a log of an older timeline may reach further, and lacks what the newer one has all the same.
+#[test]
+fn what_was_acknowledged_on_a_newer_timeline_is_not_on_an_older_one() {
+    let (world, _) = handed_over_to_eu();
+    let app = ServiceName::from("app");
+    let (wished, held) = world.state.database(&app).unwrap();
+    let all = held.all_acknowledged().unwrap();
+    let sync = Database { mode: Mode::Sync { acks: 1 }, ..wished.clone() };
+    let lacks = |position| lacks_acknowledged(&sync, held, position).is_some();
+    assert!(!lacks(all));
+    assert!(lacks(Position { timeline: all.timeline - 1, lsn: Lsn(all.lsn.0 + 1_000) }));
 }
 
 /// S3: its machine may come back with old data between what it told and its begin.
