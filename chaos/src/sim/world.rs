@@ -79,7 +79,7 @@ pub struct World {
     troubles: usize,
     /// In the end nobody writes, and nobody may be promoted without a person's word.
     is_kept_waiting: bool,
-    /// When it was found out that the lease was over under which anything was written last.
+    /// When it was found out last that a lease was over.
     lease_ended_at: Option<Moment>,
     lasts: Moment,
     /// From when things break, and until when; but for what is lost for good.
@@ -566,7 +566,8 @@ impl World {
                 self.ground.phases.extend(Phase::of(&entry.event));
                 self.troubles += usize::from(is_wild && is_trouble(&entry.event));
                 let is_end = matches!(entry.event, event::Event::LeaseEnded { .. });
-                if is_end && self.lease_ended_at <= self.ground.history.last {
+                // Whoever was granted it since may have written unheard, for all that anybody can know.
+                if is_end {
                     self.lease_ended_at = Some(self.ground.queue.now());
                 }
                 self.ground.trace.line(self.ground.queue.now(), || format!("  journal: {}", entry.event));
