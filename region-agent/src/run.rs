@@ -171,7 +171,7 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
             let _ = stop.run_until_cancelled(credentials.watch(RELOAD)).await;
         }
     });
-    let promises = Arc::<Given>::default();
+    let promises = Arc::new(Given::open(&data_dir).await);
     if let Some(peers) = peers {
         let asked = Asked { promises: Arc::clone(&promises), goals: Arc::clone(&goals) };
         let routes = Routes::new(PeersServer::new(asked)).prepare().into_axum_router();

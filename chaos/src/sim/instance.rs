@@ -93,6 +93,8 @@ pub struct Instance {
 pub struct Disk {
     pub marks: Vec<Mark>,
     released: Option<Release>,
+    /// The newest epoch for which anything was promised.
+    promised: Option<Epoch>,
     anew: u64,
 }
 
@@ -245,7 +247,7 @@ impl Instance {
         }
         let timeline = postgres.log().map(Log::timeline);
         let newest = timeline.and_then(|timeline| branch::newest(&self.disk.marks, timeline));
-        let promised = self.promises.end(&self.service, failsafe);
+        let promised = self.promises.end(&goal, self.disk.promised);
         let beside = Beside { next: &next, branch: newest, promised, number };
         let (report, is_news) = self.rules.tell(&goal, &look, beside, now);
         if is_news {
@@ -841,7 +843,11 @@ impl Instance {
         ground: &Ground,
     ) -> bool {
         let now = ground.uptime(self.machine);
-        self.promises.give(request, goal, now).is_ok()
+        let is_given = self.promises.give(request, goal, now).is_ok();
+        if is_given {
+            self.disk.promised = self.disk.promised.max(Some(request.epoch));
+        }
+        is_given
     }
 
     pub fn is_promised(&mut self, from: Machine, renewal: u64, is_given: bool, ground: &mut Ground) {

@@ -3,7 +3,7 @@ use crate::command::Refusal;
 use crate::database::branch::Branch;
 use crate::database::{
     Chosen, Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy,
-    Witnesses, branch, further, lease,
+    Witnesses, branch, lease,
 };
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
@@ -59,7 +59,10 @@ pub(super) fn report(
     }
     let writes = report.role == InstanceRole::Primary { epoch: held.epoch };
     if writes && held.holder() == Some(&agent.region) {
-        held.has_begun = true;
+        let at = held.chosen.remove(&agent.region).and_then(|chosen| chosen.at);
+        let begun = Chosen { epoch: held.written, at, has_begun: true };
+        // What the others had then is in what it has, or was given up.
+        held.chosen = [(agent.region.clone(), begun)].into();
         report.branch.into_iter().for_each(|newest| branch::extend(&mut held.history, newest));
     }
     let (role, problem) = (report.role, report.problem.clone());
@@ -73,14 +76,14 @@ pub(super) fn report(
 }
 
 /// S3: whoever was granted the lease last rests with less than it had to have before it could begin. It never wrote
-/// then, so that what was known of the vacancy before holds on; but what it has lost since was there, and still counts.
+/// then, so that what was known of the vacancy before holds on.
 fn undo_grant(state: &mut State, context: &Context, service: &ServiceName, region: &RegionName) -> Applied {
     let held = find(state, service)?;
-    let Some(lacks) = held.lacks(region).filter(|_| held.never_began(region)) else { return Ok(false) };
     let is_last = held.vacancy().is_some_and(|vacancy| vacancy.last.as_ref() == Some(region));
-    let undone = if is_last { unfill(held, context) } else { None };
-    held.at_least = further(held.at_least, Some(lacks));
-    let Some(vacancy) = undone else { return Ok(false) };
+    if !is_last || held.lacks(region).is_none() || !held.never_began(region) {
+        return Ok(false);
+    }
+    let Some(vacancy) = unfill(held, context) else { return Ok(false) };
     let why = kept(format!("{region} never began; before that: {}", vacancy.why), KEPT_REASON);
     let vacancy = Vacancy { why, ..vacancy };
     // When that was found out is what tells how long the others had heard nothing by then: it stays.
@@ -132,7 +135,7 @@ pub(super) fn release(
             detail: format!("{} does not hold the lease of {service} at epoch {epoch}", agent.region),
         });
     }
-    if ended.unwritten && !held.has_begun {
+    if ended.unwritten && !held.has_begun() {
         return vacate_again(state, context, service, ended);
     }
     let now = state.now;
@@ -178,7 +181,9 @@ pub(super) fn expire(
         });
     }
     // What does not write tells no position.
-    held.has_begun |= position.is_some();
+    if let (true, Some(holder)) = (position.is_some(), held.holder().cloned()) {
+        held.chosen.entry(holder).and_modify(|chosen| chosen.has_begun = true);
+    }
     let why = format!("it was not renewed for {}", Human(now.since(heard)));
     // It may have been over for long: nothing is ended while too little is seen to go on from there.
     vacate(state, context, service, Proof::Expired { heard, position, told_at }, expired, why)
@@ -329,14 +334,16 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
             at_least: before,
         }),
         // It is granted what it holds already.
-        _ => held.filled.take().filter(|_| !held.has_begun),
+        _ => held.filled.take().filter(|_| !held.has_begun()),
     };
-    held.has_begun &= keeps;
     // S3: from now on what it has is what counts, and all else comes after this. What somebody has that did not come
     // to rest is not known: what counted before still does.
     let rests_at = held.rests_at(region);
     if !keeps {
-        held.chosen = Some(Chosen { region: region.clone(), epoch: plan.epoch, at: rests_at });
+        if plan.accepts_loss {
+            held.chosen.clear();
+        }
+        held.chosen.insert(region.clone(), Chosen { epoch: plan.epoch, at: rests_at, has_begun: false });
     }
     let counts = match held.vacancy().map(|vacancy| &vacancy.proof) {
         Some(Proof::Released { clean: Some(clean), .. }) => rests_at.max(Some(*clean)),

@@ -66,12 +66,9 @@ pub struct Ownership {
     /// All that was ever acknowledged before: whoever was granted it has that much, or does not begin.
     #[serde(default)]
     pub at_least: Option<Position>,
-    /// Who was granted it last.
+    /// The grants since somebody was last heard to begin, and that one: the last of each region.
     #[serde(default)]
-    pub chosen: Option<Chosen>,
-    /// Its holder, or who held it last, has said under this lease that it takes writes.
-    #[serde(default)]
-    pub has_begun: bool,
+    pub chosen: BTreeMap<RegionName, Chosen>,
     /// What counted when it was granted last.
     #[serde(default)]
     pub complete: Option<Complete>,
@@ -136,12 +133,13 @@ pub struct Vacancy {
 
 /// One that has less by now than when it was chosen has lost some of it, and was weighed by what it has no more: it
 /// does not begin (S3).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {
-    pub region: RegionName,
     pub epoch: Epoch,
     /// What it rested with; none when nobody knew.
     pub at: Option<Position>,
+    /// It has said since that it takes writes.
+    pub has_begun: bool,
 }
 
 /// What a grant has filled. It counts again when nothing was written after the grant.
@@ -343,8 +341,7 @@ impl Ownership {
             unsettled: None,
             filled: None,
             at_least: None,
-            chosen: None,
-            has_begun: false,
+            chosen: BTreeMap::new(),
             complete: None,
             alone: None,
             system: None,
@@ -414,8 +411,7 @@ impl Ownership {
 
     /// What this instance must have: all that was acknowledged, and what it had when it was chosen itself.
     fn owed_by(&self, region: &RegionName) -> Option<Position> {
-        let chosen = self.chosen.as_ref().filter(|chosen| chosen.region == *region);
-        further(self.all_acknowledged(), chosen.and_then(|chosen| chosen.at))
+        further(self.all_acknowledged(), self.chosen.get(region).and_then(|chosen| chosen.at))
     }
 
     /// What this instance must have, where it came to rest with less.
@@ -424,13 +420,27 @@ impl Ownership {
         self.owed_by(region).filter(|owed| rests_at.lsn < owed.lsn)
     }
 
-    /// Nothing speaks for it that whoever was granted the lease last, and came to rest, has begun: it was not heard
-    /// to, and holds no timeline of its own. Where it also lacks what it must have, it surely has not.
+    /// It came to rest with less than when it was chosen: what it tells is not all that it had on disk.
+    pub fn has_lost(&self, region: &RegionName) -> bool {
+        let had = self.chosen.get(region).and_then(|chosen| chosen.at);
+        self.rests_at(region).zip(had).is_some_and(|(has, had)| has.lsn < had.lsn)
+    }
+
+    /// Whether whoever holds it, or held it last, was heard to take writes since it was granted it.
+    pub fn has_begun(&self) -> bool {
+        let last = || self.vacancy().and_then(|vacancy| vacancy.last.as_ref());
+        let chosen = self.holder().or_else(last).and_then(|region| self.chosen.get(region));
+        chosen.is_some_and(|chosen| chosen.has_begun)
+    }
+
+    /// Nothing speaks for it that this instance has begun since it was granted the lease: it was not heard to, and
+    /// neither itself nor anybody else holds a timeline of that grant. One that also lacks what it had to have before it
+    /// could begin has not.
     pub fn never_began(&self, region: &RegionName) -> bool {
-        let branch = self.settled(region).and_then(|told| told.branch);
-        let is_older = |epoch| branch.is_none_or(|branch| branch.epoch < epoch);
-        let chosen = self.chosen.as_ref().filter(|chosen| chosen.region == *region && !self.has_begun);
-        chosen.is_some_and(|chosen| is_older(chosen.epoch))
+        let Some(chosen) = self.chosen.get(region).filter(|chosen| !chosen.has_begun) else { return false };
+        let told = self.instances.values().filter_map(|told| told.branch);
+        let is_marked = self.settled(region).is_some_and(|told| told.branch.is_some());
+        is_marked && told.into_iter().all(|branch| branch.epoch < chosen.epoch)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.
@@ -483,6 +493,7 @@ impl Ownership {
         });
         let kin = self.instances.iter().filter(|(region, _)| self.stranger(region).is_none());
         let told = kin.flat_map(|(_, report)| [report.position, report.upstream]);
-        told.flatten().chain(of_proof).chain(self.at_least).max()
+        let chosen = self.chosen.values().filter_map(|chosen| chosen.at);
+        told.flatten().chain(of_proof).chain(chosen).max()
     }
 }

@@ -63,10 +63,22 @@ impl Promises {
         may_be_forgotten || promise.is_some_and(|promise| promise.epoch < epoch && now < promise.until)
     }
 
-    /// Until when a primary may go on by what was promised here. `failsafe`: the lease's length, where it is on.
-    pub fn end(&self, service: &ServiceName, failsafe: Option<Duration>) -> Option<Uptime> {
-        let forgotten = failsafe.map(|ttl| self.born + span(ttl));
-        self.given.get(service).map(|promise| promise.until).max(forgotten)
+    /// Until when a primary may go on by what was promised here. `noted`: the newest epoch for which anything was, as
+    /// the disk tells that outlives this process.
+    pub fn end(&self, goal: &DatabaseGoal, noted: Option<Epoch>) -> Option<Uptime> {
+        // Whoever has begun since began after it.
+        let begun = goal.history.last().map(|branch| branch.epoch);
+        let forgotten = noted.filter(|_| noted >= begun).map(|_| self.born + span(goal.wished.lease.ttl));
+        self.given.get(&goal.service).map(|promise| promise.until).max(forgotten)
+    }
+
+    /// # Errors
+    /// Why it would not be promised.
+    pub fn may_give(&self, request: &Request, goal: Option<&DatabaseGoal>) -> Result<(), String> {
+        if let Some(held) = self.given.get(&request.service).filter(|held| request.epoch < held.epoch) {
+            return Err(format!("epoch {} is known here", held.epoch));
+        }
+        may_promise(request, goal)
     }
 
     /// `goal`: what is known here of the database, now.
@@ -80,11 +92,8 @@ impl Promises {
         now: Uptime,
     ) -> Result<(), String> {
         let Request { service, epoch, ttl, .. } = request;
+        self.may_give(request, goal)?;
         let before = self.given.get(service).copied();
-        if let Some(held) = before.filter(|held| *epoch < held.epoch) {
-            return Err(format!("epoch {} is known here", held.epoch));
-        }
-        may_promise(request, goal)?;
         let until = now + span(LONGEST.min(*ttl));
         let until = before.map_or(until, |held| held.until.max(until));
         self.given.insert(service.clone(), Promise { epoch: *epoch, until });
@@ -169,7 +178,7 @@ mod tests {
     fn it_binds_for_as_long_as_the_asker_may_count_it_and_no_longer() {
         let (goal, mut promises) = (goal(true), Promises::new(Uptime(0)));
         give(&mut promises, &goal, "us", goal.epoch).unwrap();
-        assert_eq!(promises.end(&goal.service, None), Some(NOW + span(TTL)));
+        assert_eq!(promises.end(&goal, None), Some(NOW + span(TTL)));
         let (app, next) = (&goal.service, Epoch(goal.epoch.0 + 1));
         assert!(promises.forbids(app, next, None, NOW + TTL));
         assert!(!promises.forbids(app, goal.epoch, None, NOW), "the one that asked");
@@ -179,9 +188,12 @@ mod tests {
 
     #[test]
     fn a_process_before_this_one_may_have_promised() {
-        let promises = Promises::new(NOW);
-        assert_eq!(promises.end(&"app".into(), Some(TTL)), Some(NOW + span(TTL)));
-        assert_eq!(promises.end(&"app".into(), None), None);
+        let (promises, goal) = (Promises::new(NOW), goal(true));
+        let until = NOW + span(goal.wished.lease.ttl);
+        assert_eq!(promises.end(&goal, Some(goal.epoch)), Some(until));
+        assert_eq!(promises.end(&goal, None), None, "it surely did not");
+        let begun = goal.history.last().unwrap().epoch;
+        assert_eq!(promises.end(&goal, Some(Epoch(begun.0 - 1))), None, "another has begun since");
         let forbids = |failsafe, now| promises.forbids(&"app".into(), Epoch(9), failsafe, now);
         assert!(forbids(Some(TTL), NOW + TTL));
         assert!(!forbids(Some(TTL), NOW + span(TTL)));

@@ -507,9 +507,10 @@ pub(super) fn unseen_acknowledgements(
     }
     held.witnesses(wished).into_iter().filter(|witnesses| witnesses.acks > 0).find_map(|witnesses| {
         let others = witnesses.regions.iter().filter(|region| *region != last);
-        // What a stranger has is compared with nothing, and so proves nothing.
+        // What a stranger has is compared with nothing, and so proves nothing; nor does one that has lost something.
         let has_told = |region: &&RegionName| {
-            let told = held.settled(region).filter(|_| held.stranger(region).is_none());
+            let is_witness = held.stranger(region).is_none() && !held.has_lost(region);
+            let told = held.settled(region).filter(|_| is_witness);
             told.is_some_and(|told| told.position.is_some())
         };
         let (told, of) = (others.clone().filter(has_told).count(), others.count());

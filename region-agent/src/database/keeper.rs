@@ -433,8 +433,7 @@ impl Keeper {
     }
 
     fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
-        let failsafe = goal.wished.failsafe.then_some(goal.wished.lease.ttl);
-        let promised = self.promises.end(&self.service, failsafe);
+        let promised = self.promises.end(goal);
         let beside = Beside { next, branch: self.branch, promised, number: self.host.random.next_u64() };
         let (report, is_news) = self.rules.tell(goal, look, beside, now());
         let seen = Shown { report: report.clone(), replay_lag: self.replay_lag };

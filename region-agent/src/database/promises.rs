@@ -1,9 +1,12 @@
 //! What this agent promises to others in failsafe mode.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use decision::database::promise::{self, Promises};
+use decision::goal::{DatabaseGoal, Goal};
 use decision::name::{RegionName, ServiceName};
 use decision::plan::Epoch;
 use decision::time::Uptime;
@@ -13,29 +16,78 @@ use wire::listen::Peer;
 use wire::proto::regent::v1 as pb;
 use wire::proto::regent::v1::peers_server;
 
+use super::durable;
 use crate::goals::Goals;
 use crate::guard::now;
 
-/// What was promised to others, by this process.
-pub struct Given(Mutex<Promises>);
+const FILE: &str = "promised.json";
 
-impl Default for Given {
-    fn default() -> Self {
-        Given::since(now())
-    }
+/// What was promised to others, by this process; and by those before it, as far as the disk tells.
+pub struct Given {
+    given: Mutex<Promises>,
+    file: PathBuf,
+    noted: RwLock<Noted>,
+    noting: tokio::sync::Mutex<()>,
+}
+
+/// The newest epoch of each database for which anything was promised.
+#[derive(Clone, Default)]
+enum Noted {
+    #[default]
+    /// The file cannot be read: anything may have been.
+    Unknown,
+    Known(BTreeMap<ServiceName, Epoch>),
 }
 
 impl Given {
-    fn since(born: Uptime) -> Given {
-        Given(Mutex::new(Promises::new(born)))
+    /// `folder`: the agent's own.
+    pub async fn open(folder: &Path) -> Given {
+        Given::since(now(), folder).await
+    }
+
+    async fn since(born: Uptime, folder: &Path) -> Given {
+        let file = folder.join(FILE);
+        let noted = match durable::read(&file, "what was promised in failsafe mode is not known").await {
+            Ok(noted) => Noted::Known(noted.unwrap_or_default()),
+            Err(why) => {
+                tracing::warn!(why, "anything may have been promised before this process");
+                Noted::Unknown
+            }
+        };
+        let given = Mutex::new(Promises::new(born));
+        Given { given, file, noted: RwLock::new(noted), noting: tokio::sync::Mutex::default() }
+    }
+
+    /// Before it is given: on disk, once for an epoch.
+    async fn note(&self, goals: &Goals, request: &promise::Request) -> Result<(), String> {
+        let promise::Request { service, epoch, .. } = request;
+        self.lock().may_give(request, of_service(&goals.held().goal, service))?;
+        let _turn = self.noting.lock().await;
+        let Noted::Known(mut epochs) = self.noted() else { return Ok(()) };
+        if epochs.get(service) >= Some(epoch) {
+            return Ok(());
+        }
+        epochs.insert(service.clone(), *epoch);
+        durable::write(&self.file, &epochs).await?;
+        *self.noted.write().unwrap_or_else(PoisonError::into_inner) = Noted::Known(epochs);
+        Ok(())
+    }
+
+    fn noted(&self) -> Noted {
+        self.noted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Until when the primary of this database may go on by what was promised here (S3).
+    pub(super) fn end(&self, goal: &DatabaseGoal) -> Option<Uptime> {
+        let noted = match self.noted() {
+            Noted::Known(epochs) => epochs.get(&goal.service).copied(),
+            Noted::Unknown => goal.wished.failsafe.then_some(goal.epoch),
+        };
+        self.lock().end(goal, noted)
     }
 
     pub(super) fn forbids(&self, service: &ServiceName, epoch: Epoch, failsafe: Option<Duration>) -> bool {
         self.lock().forbids(service, epoch, failsafe, now())
-    }
-
-    pub(super) fn end(&self, service: &ServiceName, failsafe: Option<Duration>) -> Option<Uptime> {
-        self.lock().end(service, failsafe)
     }
 
     /// Refused with the reason when we know of a newer epoch, or the mode is off here.
@@ -43,13 +95,16 @@ impl Given {
         let mut given = self.lock();
         // Under the lock: whoever acts by a goal that comes after this look finds the promise.
         let held = goals.held();
-        let goal = held.goal.databases.iter().find(|goal| goal.service == request.service);
-        given.give(request, goal, now())
+        given.give(request, of_service(&held.goal, &request.service), now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Promises> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn of_service<'a>(goal: &'a Goal, service: &ServiceName) -> Option<&'a DatabaseGoal> {
+    goal.databases.iter().find(|goal| goal.service == *service)
 }
 
 /// Where other agents ask.
@@ -76,7 +131,10 @@ impl peers_server::Peers for Asked {
             ttl: Duration::from_millis(ttl_ms),
             regions: regions.into_iter().map(RegionName).collect(),
         };
-        let given = self.promises.give(&self.goals, &request);
+        let given = match self.promises.note(&self.goals, &request).await {
+            Ok(()) => self.promises.give(&self.goals, &request),
+            Err(why) => Err(why),
+        };
         if let Err(why) = &given {
             let promise::Request { from, service, .. } = &request;
             tracing::info!(%from, %service, epoch, why, "no promise given");
@@ -88,7 +146,6 @@ impl peers_server::Peers for Asked {
 
 #[cfg(test)]
 mod tests {
-    use decision::goal::Goal;
     use decision::name::AgentId;
 
     use super::*;
@@ -100,9 +157,10 @@ mod tests {
         Goals::new(Some(Goal { databases: vec![database], ..Goal::default() }))
     }
 
-    #[test]
-    fn a_promise_is_given_by_the_goal_in_force() {
-        let promises = Given::since(Uptime(0));
+    #[tokio::test]
+    async fn a_promise_is_given_by_the_goal_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let promises = Given::since(Uptime(0), folder.path()).await;
         let held = goals("us", 3, true);
         let request = |from: &str, epoch: u64| promise::Request {
             from: AgentId::new(from, 1),
@@ -119,9 +177,35 @@ mod tests {
         assert!(forbids(4) && !forbids(3));
     }
 
-    #[test]
-    fn a_process_that_just_began_may_have_promised_before() {
-        let promises = Given::default();
+    /// S3: whoever begins in its place counts what it may have promised, and nothing where it promised nothing.
+    #[tokio::test]
+    async fn that_anything_was_promised_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = goals("us", 3, true);
+        let goal = held.held().goal.databases[0].clone();
+        let request = |epoch: u64| promise::Request {
+            from: AgentId::new("us", 1),
+            service: "app".into(),
+            epoch: Epoch(epoch),
+            ttl: Duration::from_secs(60),
+            regions: goal.wished.instances.keys().cloned().collect(),
+        };
+        let promises = Given::open(folder.path()).await;
+        assert_eq!(promises.end(&goal), None);
+        assert!(promises.note(&held, &request(2)).await.is_err(), "what is not given is not noted");
+        assert_eq!(Given::open(folder.path()).await.end(&goal), None);
+        promises.note(&held, &request(3)).await.unwrap();
+        promises.give(&held, &request(3)).unwrap();
+        assert!(promises.end(&goal).is_some());
+        assert!(Given::open(folder.path()).await.end(&goal).is_some());
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert!(Given::open(folder.path()).await.end(&goal).is_some(), "nobody knows");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_just_began_may_have_promised_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let promises = Given::open(folder.path()).await;
         assert!(promises.forbids(&"app".into(), Epoch(1), Some(Duration::from_secs(60))));
         assert!(!promises.forbids(&"app".into(), Epoch(1), None), "the mode is off");
     }

@@ -95,9 +95,11 @@ from (select r, received, replayed, (select lpad(upper(to_hex(((replayed - '0/1'
                     remedy: "stop that first",
                 });
             }
+            // One that was started anew, and received nothing since, does not say how much lies there to be replayed.
+            let is_all = reply.received.is_some_and(|received| received <= replayed);
             let received = reply.received.unwrap_or(replayed).max(replayed);
             let idle_at = reply.idle.then_some(replayed);
-            if replayed == received || (idle_at.is_some() && idle_at == before) {
+            if is_all || (idle_at.is_some() && idle_at == before) {
                 return Ok(Position { timeline, replayed, received });
             }
             before = idle_at;
