@@ -10,7 +10,12 @@ use crate::{cargo, output, run, target_dir};
 
 /// The first ones, and those by which mistakes were found; what is drawn with a seed changes when the simulator does, so
 /// each mistake of a rule has a test beside it, too.
-const SEEDS: &str = "1..601,657,2042,2836,5313,10100,11101,15784,19723,21224,22059,23184,23626,24431";
+const SEEDS: &str = "1..601,657,1697,2042,2639,2836,2918,5313,5538,9768,10092,10100,10341,11101,11324,14895,15784,19723,\
+                     21224,22059,22577,23184,23626,24431,25545,25862,26168,62371,62694,114511";
+const LONGER_SEEDS: &str = "601..100001";
+const LONGER_S: &str = "300";
+/// At most, for each bug.
+const MUTANT_SEEDS: &str = "500";
 const SAME_SEEDS: &str = "1..17";
 const WHOLE_SEEDS: &str = "1..41";
 const WHOLE_SAME_SEEDS: &str = "1..5";
@@ -48,6 +53,12 @@ pub fn test() -> anyhow::Result<()> {
             bail!("the same seeds of the simulation ({depth}) came to something else the second time");
         }
         run(with(&program, &[&sim[..], &[seeds]].concat()))?;
+    }
+    // As many as that gives, always the same first ones.
+    run(with(&build(For::Rules)?, &["sim", "--seeds", LONGER_SEEDS, "--within", LONGER_S]))?;
+    let found = mutants(&["--seeds".to_owned(), MUTANT_SEEDS.to_owned()])?;
+    if found != ExitCode::SUCCESS {
+        bail!("a bug that was put in was not found");
     }
     // The others run with those of all crates.
     let (mut tests, _) = cargo_for(For::Whole, &["test", "--lib"])?;

@@ -32,6 +32,12 @@ struct Reply {
     idle: bool,
 }
 
+/// Whether nothing that it has is left to be replayed. One that was started anew received nothing since, and does not say
+/// how much lies there: only that it waits for more tells (S3).
+fn is_all(replayed: Lsn, received: Option<Lsn>, is_idle: bool) -> bool {
+    received.is_some_and(|received| received <= replayed) || is_idle
+}
+
 /// Two looks so far apart that find the same make the end of a log.
 const APART: Duration = Duration::from_millis(10);
 
@@ -95,11 +101,9 @@ from (select r, received, replayed, (select lpad(upper(to_hex(((replayed - '0/1'
                     remedy: "stop that first",
                 });
             }
-            // One that was started anew, and received nothing since, does not say how much lies there to be replayed.
-            let is_all = reply.received.is_some_and(|received| received <= replayed);
-            let received = reply.received.unwrap_or(replayed).max(replayed);
             let idle_at = reply.idle.then_some(replayed);
-            if is_all || (idle_at.is_some() && idle_at == before) {
+            if is_all(replayed, reply.received, idle_at.is_some() && idle_at == before) {
+                let received = reply.received.unwrap_or(replayed).max(replayed);
                 return Ok(Position { timeline, replayed, received });
             }
             before = idle_at;
@@ -108,5 +112,20 @@ from (select r, received, replayed, (select lpad(upper(to_hex(((replayed - '0/1'
             }
             tokio::time::sleep(APART).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_that_was_started_anew_says_how_far_it_came_once_it_waits_for_more() {
+        let at = |lsn| Some(Lsn(lsn));
+        assert!(is_all(Lsn(100), at(100), false));
+        assert!(!is_all(Lsn(100), at(101), false));
+        assert!(is_all(Lsn(100), at(101), true), "the rest is no whole record");
+        assert!(!is_all(Lsn(100), None, false), "it may have received more before");
+        assert!(is_all(Lsn(100), None, true));
     }
 }
