@@ -89,6 +89,7 @@ mod tests {
             upstream: None,
             silent: Duration::ZERO,
             promised: Duration::ZERO,
+            marked: None,
             settled: Some(Epoch(1)),
             heir: None,
             ready: None,

@@ -134,6 +134,7 @@ pub(crate) mod tests {
             upstream: None,
             silent: Duration::ZERO,
             promised: Duration::ZERO,
+            marked: None,
             settled: None,
             heir: None,
             ready: None,
@@ -159,6 +160,7 @@ pub(crate) mod tests {
             upstream: at((1 << 32) + lag_bytes),
             silent: Duration::from_millis(silent_ms),
             promised: Duration::ZERO,
+            marked: None,
             ..report(InstanceRole::Replica { streaming: true })
         }
     }

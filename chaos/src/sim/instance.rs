@@ -248,7 +248,8 @@ impl Instance {
         let timeline = postgres.log().map(Log::timeline);
         let newest = timeline.and_then(|timeline| branch::newest(&self.disk.marks, timeline));
         let promised = self.promises.end(&goal, self.disk.promised);
-        let beside = Beside { next: &next, branch: newest, promised, number };
+        let marked = self.disk.marks.last().map(|mark| mark.epoch);
+        let beside = Beside { next: &next, branch: newest, marked, promised, number };
         let (report, is_news) = self.rules.tell(&goal, &look, beside, now);
         if is_news {
             self.tells_report(report, ground);

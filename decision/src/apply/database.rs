@@ -5,6 +5,7 @@ use crate::database::{
     Chosen, Complete, Filled, InstanceReport, InstanceRole, Owner, Ownership, Position, Proof, Vacancy,
     Witnesses, branch, lease,
 };
+use crate::decide::lost;
 use crate::event::Event;
 use crate::name::{AgentId, RegionName, ServiceName};
 use crate::plan::{Epoch, Plan};
@@ -103,6 +104,13 @@ fn unfill(held: &mut Ownership, context: &Context) -> Option<Vacancy> {
     (held.alone, held.unsettled) = (filled.alone, Some(context.index));
     (held.history, held.written, held.complete) = (filled.history, filled.written, filled.complete);
     held.at_least = filled.at_least;
+    // What it had when it was chosen was there, whatever it has by now.
+    for (region, before) in filled.chosen {
+        let known = held.chosen.entry(region).or_insert(before);
+        if known.at.map(|at| at.lsn) < before.at.map(|at| at.lsn) {
+            *known = before;
+        }
+    }
     Some(filled.vacancy)
 }
 
@@ -291,9 +299,8 @@ pub(crate) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
                     "{region} holds a timeline {timeline} that epoch {epoch} began, and another of that number counts"
                 ));
             }
-            let must_have_all = wished.mode.acks() > 0 || vacancy.last.as_ref() == Some(region);
-            if let (Some(lacks), false) = (held.lacks(region), plan.accepts_loss || !must_have_all) {
-                return not_allowed(format!("{region} has less than {lacks}, which it must have"));
+            if let (Some(lost), false) = (lost(wished, held, region), plan.accepts_loss) {
+                return not_allowed(format!("{region} cannot go on: {lost}"));
             }
             if let Some(only) = held.only_in().filter(|only| *only != region && !plan.accepts_loss) {
                 return not_allowed(format!(
@@ -332,6 +339,7 @@ pub(super) fn grant(state: &mut State, context: &Context, plan: &Plan, region: &
             written: held.written,
             complete: held.complete,
             at_least: before,
+            chosen: held.chosen.clone(),
         }),
         // It is granted what it holds already.
         _ => held.filled.take().filter(|_| !held.has_begun()),

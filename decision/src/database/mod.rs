@@ -159,6 +159,8 @@ pub struct Filled {
     pub complete: Option<Complete>,
     #[serde(default)]
     pub at_least: Option<Position>,
+    #[serde(default)]
+    pub chosen: BTreeMap<RegionName, Chosen>,
 }
 
 /// Whoever has this much, of what counts, lacks only what was written after `until`.
@@ -237,6 +239,9 @@ pub struct InstanceReport {
     /// The newest timeline of its log.
     #[serde(default)]
     pub branch: Option<Branch>,
+    /// The newest epoch for which its log was marked: before it took in, or wrote, anything of it.
+    #[serde(default)]
+    pub marked: Option<Epoch>,
     /// None of an agent that does not tell yet.
     #[serde(default)]
     pub guard: Option<Guard>,
@@ -433,14 +438,14 @@ impl Ownership {
         chosen.is_some_and(|chosen| chosen.has_begun)
     }
 
-    /// Nothing speaks for it that this instance has begun since it was granted the lease: it was not heard to, and
-    /// neither itself nor anybody else holds a timeline of that grant. One that also lacks what it had to have before it
+    /// Nothing speaks for it that this instance has begun since it was granted the lease: it was not heard to, did not
+    /// mark its log for that, and nobody holds a timeline of that grant. One that also lacks what it had to have before it
     /// could begin has not.
     pub fn never_began(&self, region: &RegionName) -> bool {
         let Some(chosen) = self.chosen.get(region).filter(|chosen| !chosen.has_begun) else { return false };
-        let told = self.instances.values().filter_map(|told| told.branch);
-        let is_marked = self.settled(region).is_some_and(|told| told.branch.is_some());
-        is_marked && told.into_iter().all(|branch| branch.epoch < chosen.epoch)
+        let mut told = self.instances.values().filter_map(|told| told.branch);
+        let marked = self.settled(region).and_then(|told| told.marked);
+        marked.is_some_and(|marked| marked < chosen.epoch) && told.all(|branch| branch.epoch < chosen.epoch)
     }
 
     /// What an instance said once it had come to rest in the vacancy that is now.
@@ -493,7 +498,8 @@ impl Ownership {
         });
         let kin = self.instances.iter().filter(|(region, _)| self.stranger(region).is_none());
         let told = kin.flat_map(|(_, report)| [report.position, report.upstream]);
-        let chosen = self.chosen.values().filter_map(|chosen| chosen.at);
+        let chosen = self.chosen.iter().filter(|(region, _)| self.stranger(region).is_none());
+        let chosen = chosen.filter_map(|(_, chosen)| chosen.at);
         told.flatten().chain(of_proof).chain(chosen).max()
     }
 }

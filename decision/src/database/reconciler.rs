@@ -58,6 +58,8 @@ pub struct Beside<'a> {
     pub next: &'a Action,
     /// The newest timeline of its log.
     pub branch: Option<Branch>,
+    /// The newest epoch that its log was marked for.
+    pub marked: Option<Epoch>,
     /// Until when a primary may have gone on by what was promised here; none where nothing was.
     pub promised: Option<Uptime>,
     /// Never used before.
@@ -220,6 +222,7 @@ impl Reconciler {
             silent: self.silent(now),
             promised: beside.promised.map_or(Duration::ZERO, |until| self.lags_by(until)),
             branch: beside.branch,
+            marked: beside.marked,
             alone: self.word,
             problem: (problem.or(self.following.problem.as_ref()))
                 .cloned()
@@ -450,7 +453,7 @@ mod tests {
     }
 
     fn beside(number: u64) -> Beside<'static> {
-        Beside { next: &Action::Rest, branch: None, promised: None, number }
+        Beside { next: &Action::Rest, branch: None, marked: None, promised: None, number }
     }
 
     /// It was told to follow nobody and did, but its answer was lost; and then it is to follow the same one again.

@@ -58,6 +58,7 @@ pub struct Facts<'a> {
     /// How much later than that a primary may have gone on by what was promised here.
     pub promised: Duration,
     pub branch: Option<Branch>,
+    pub marked: Option<Epoch>,
     pub alone: Option<Word>,
     pub problem: Option<String>,
 }
@@ -89,6 +90,7 @@ pub fn report(facts: &Facts) -> InstanceReport {
             _ => None,
         },
         branch: facts.branch,
+        marked: facts.marked,
         guard: Some(look.guard),
         alone: facts.alone,
         problem: facts.problem.clone(),
@@ -148,6 +150,7 @@ pub fn is_news(before: Option<&(InstanceReport, Uptime)>, report: &InstanceRepor
         upstream: None,
         silent: Duration::ZERO,
         promised: Duration::ZERO,
+        marked: None,
         sequence: Sequence::default(),
         ..report.clone()
     };

@@ -399,19 +399,19 @@ fn standing(
     region: &RegionName,
 ) -> Result<(Option<Position>, Option<Loss>), String> {
     let report = held.settled(region).ok_or("it did not tell its position in time")?;
+    if let Some(lost) = lost(wished, held, region) {
+        return Err(format!(
+            "{lost}: bring that back, or `failover failover {} --to {region} --allow-data-loss` goes on without",
+            case.service
+        ));
+    }
     // The first primary: what is there is adopted, and where nothing is, it is made.
     if held.system.is_none() {
         return Ok((report.position, None));
     }
     // The last primary has all that it acknowledged, wherever its position stands.
     if vacancy.last.as_ref() == Some(region) {
-        return match lost(held, region) {
-            Some(lost) => Err(format!(
-                "{lost}: bring that back, or `failover failover {} --to {region} --allow-data-loss` goes on without",
-                case.service
-            )),
-            None => Ok((held.rests_at(region), None)),
-        };
+        return Ok((held.rests_at(region), None));
     }
     let position = report.position.ok_or("it does not know its position")?;
     if let Some(only) = held.only_in() {
@@ -456,8 +456,11 @@ fn standing(
 }
 
 /// S3: whoever held it last has everything, unless it came back with old data, or never had what it was granted it for.
-pub(super) fn lost(held: &Ownership, region: &RegionName) -> Option<String> {
-    let (lacks, rests_at) = held.lacks(region).zip(held.rests_at(region))?;
+/// In synchronous modes that is asked of everybody.
+pub(crate) fn lost(wished: &Database, held: &Ownership, region: &RegionName) -> Option<String> {
+    let is_last = held.vacancy().is_some_and(|vacancy| vacancy.last.as_ref() == Some(region));
+    let lacks = held.lacks(region).filter(|_| is_last || wished.mode.acks() > 0);
+    let (lacks, rests_at) = lacks.zip(held.rests_at(region))?;
     Some(format!("it has {rests_at}, and must have {lacks}"))
 }
 

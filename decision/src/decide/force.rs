@@ -218,7 +218,10 @@ impl<'a> Case<'a> {
             return Ok(has_all(report.position));
         }
         if vacancy.last.as_ref() == Some(name) {
-            return Ok(Candidate { risk: database::lost(held, name), ..has_all(report.position) });
+            return Ok(Candidate {
+                risk: database::lost(self.wished, held, name),
+                ..has_all(report.position)
+            });
         }
         let position = report.position.ok_or("it does not know its position")?;
         let loss = database::loss(held, vacancy, report, position, self.now);
@@ -228,7 +231,9 @@ impl<'a> Case<'a> {
             Some(format!("{only} acknowledged without the others; it lacks {loss}"))
         } else if let Some(left) = self.left_behind(name, position, is_counted) {
             Some(format!("{left}; it lacks {loss}"))
-        } else if let Some(lacks) = database::lacks_acknowledged(self.wished, held, position) {
+        } else if let Some(lacks) = database::lacks_acknowledged(self.wished, held, position)
+            .or_else(|| database::lost(self.wished, held, name))
+        {
             Some(format!("{lacks}; it lacks {loss}"))
         } else if held.is_synchronous(self.wished) {
             database::unseen_acknowledgements(self.service, self.wished, held, vacancy).or_else(|| {

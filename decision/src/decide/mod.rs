@@ -25,7 +25,7 @@ mod what_if;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(crate) use database::too_few_vantages;
+pub(crate) use database::{lost, too_few_vantages};
 pub(crate) use eligible::may_take_over;
 pub use force::{force, forceable};
 pub use operator::{failback, movable, switchover};

@@ -255,6 +255,7 @@ impl World {
             upstream: None,
             silent: until.since(instance.heard),
             promised: Duration::ZERO,
+            marked: None,
             settled: instance.settled,
             heir,
             ready: None,

@@ -71,6 +71,11 @@ impl Branches {
         Ok((own, branch::kinship(own, &goal.history, goal.history_is_whole)))
     }
 
+    /// The newest epoch that it was marked for, as far as it was looked up.
+    pub(super) fn marked(&self) -> Option<Epoch> {
+        self.marks.as_ref()?.last().map(|mark| mark.epoch)
+    }
+
     /// Of its newest timeline, looked up afresh.
     pub(super) async fn newest(&mut self, postgres: &Postgres) -> Result<Option<Branch>, String> {
         let timeline = postgres.newest_timeline().await.map_err(|error| error.to_string())?;

@@ -434,7 +434,8 @@ impl Keeper {
 
     fn tell(&mut self, goal: &DatabaseGoal, look: &Look, next: &Action) {
         let promised = self.promises.end(goal);
-        let beside = Beside { next, branch: self.branch, promised, number: self.host.random.next_u64() };
+        let (branch, marked) = (self.branch, self.branches.marked());
+        let beside = Beside { next, branch, marked, promised, number: self.host.random.next_u64() };
         let (report, is_news) = self.rules.tell(goal, look, beside, now());
         let seen = Shown { report: report.clone(), replay_lag: self.replay_lag };
         self.board.send_if_modified(|shown| {

@@ -62,9 +62,16 @@ impl Given {
     async fn note(&self, goals: &Goals, request: &promise::Request) -> Result<(), String> {
         let promise::Request { service, epoch, .. } = request;
         self.lock().may_give(request, of_service(&goals.held().goal, service))?;
+        let is_noted = || match self.noted() {
+            Noted::Known(epochs) => epochs.get(service) >= Some(epoch),
+            Noted::Unknown => true,
+        };
+        if is_noted() {
+            return Ok(());
+        }
         let _turn = self.noting.lock().await;
         let Noted::Known(mut epochs) = self.noted() else { return Ok(()) };
-        if epochs.get(service) >= Some(epoch) {
+        if is_noted() {
             return Ok(());
         }
         epochs.insert(service.clone(), *epoch);

@@ -199,6 +199,7 @@ impl Look<'_> {
             upstream: None,
             silent: until.since(copy.level),
             promised: Duration::ZERO,
+            marked: None,
             settled: copy.settled.map(|(epoch, _)| epoch),
             heir,
             ready: None,
