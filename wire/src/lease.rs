@@ -81,7 +81,7 @@ impl From<pb::RenewReply> for Renewed {
 pub enum Told {
     Instance {
         service: ServiceName,
-        report: InstanceReport,
+        report: Box<InstanceReport>,
     },
     /// It has ended, and every process of it is gone.
     Released {

@@ -90,7 +90,7 @@ impl agents_server::Agents for Agents {
             .map_err(|error| Status::invalid_argument(format!("what was told cannot be read: {error}")))?;
         let by = format!("agent/{agent}");
         let command = match told {
-            Told::Instance { service, report } => Command::ReportInstance { agent, service, report },
+            Told::Instance { service, report } => Command::ReportInstance { agent, service, report: *report },
             Told::Released { service, epoch, clean, last_known, unwritten, why } => {
                 Command::ReleaseLease { agent, service, epoch, clean, last_known, unwritten, why }
             }

@@ -51,7 +51,7 @@ impl Teller {
 
     /// Tells whatever is new, for ever.
     pub async fn tell(self: Arc<Self>, service: ServiceName, controllers: Controllers) {
-        let report = |report| Told::Instance { service: service.clone(), report };
+        let report = |report| Told::Instance { service: service.clone(), report: Box::new(report) };
         let release = |Release { epoch, clean, last_known, unwritten, why }| Told::Released {
             service: service.clone(),
             epoch,
