@@ -34,12 +34,17 @@ impl Prober {
         let shared = Arc::clone(&found);
         let task = tokio::spawn(async move {
             loop {
-                let probe = match reading(postgres.write_probe(PROBE_WITHIN).await) {
+                let written = postgres.write_probe(PROBE_WITHIN).await;
+                let is_crowded = matches!(written, WriteProbe::TooManyConnections);
+                let probe = match reading(written) {
                     Probe::Written => full(&postgres).await.map_or(Probe::Written, |why| Probe::Held { why }),
                     hindered => hindered,
                 };
                 {
                     let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    // Clients whose commits hang come again, until no connection is left: that takes nothing back.
+                    let says_nothing = is_crowded && matches!(found.last, Probe::Stalled { .. });
+                    let probe = if says_nothing { found.last.clone() } else { probe };
                     if !matches!(probe, Probe::Stalled { .. } | Probe::Recovering { .. }) {
                         found.alive = Instant::now();
                     }
