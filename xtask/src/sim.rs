@@ -43,19 +43,18 @@ impl For {
 }
 
 pub fn test() -> anyhow::Result<()> {
-    let both =
-        [(For::Rules, "fast", SAME_SEEDS, SEEDS), (For::Whole, "whole", WHOLE_SAME_SEEDS, WHOLE_SEEDS)];
-    for (what_for, depth, same, seeds) in both {
-        let program = build(what_for)?;
+    let (rules, whole) = (build(For::Rules)?, build(For::Whole)?);
+    let both = [(&rules, "fast", SAME_SEEDS, SEEDS), (&whole, "whole", WHOLE_SAME_SEEDS, WHOLE_SEEDS)];
+    for (program, depth, same, seeds) in both {
         let sim = ["sim", "--depth", depth, "--seeds"];
-        let once = || output(with(&program, &[&sim[..], &[same, "--jobs", "1", "-o", "json"]].concat()));
+        let once = || output(with(program, &[&sim[..], &[same, "--jobs", "1", "-o", "json"]].concat()));
         if once()? != once()? {
             bail!("the same seeds of the simulation ({depth}) came to something else the second time");
         }
-        run(with(&program, &[&sim[..], &[seeds]].concat()))?;
+        run(with(program, &[&sim[..], &[seeds]].concat()))?;
     }
     // As many as that gives, always the same first ones.
-    run(with(&build(For::Rules)?, &["sim", "--seeds", LONGER_SEEDS, "--within", LONGER_S]))?;
+    run(with(&rules, &["sim", "--seeds", LONGER_SEEDS, "--within", LONGER_S]))?;
     let found = mutants(&["--seeds".to_owned(), MUTANT_SEEDS.to_owned()])?;
     if found != ExitCode::SUCCESS {
         bail!("a bug that was put in was not found");

@@ -189,8 +189,9 @@ pub(super) fn expire(
         });
     }
     // What does not write tells no position.
-    if let (true, Some(holder)) = (position.is_some(), held.holder().cloned()) {
-        held.chosen.entry(holder).and_modify(|chosen| chosen.has_begun = true);
+    let holder = held.holder().filter(|_| position.is_some()).cloned();
+    if let Some(chosen) = holder.and_then(|holder| held.chosen.get_mut(&holder)) {
+        chosen.has_begun = true;
     }
     let why = format!("it was not renewed for {}", Human(now.since(heard)));
     // It may have been over for long: nothing is ended while too little is seen to go on from there.
@@ -287,8 +288,7 @@ pub(crate) fn check_grant(state: &State, plan: &Plan, region: &RegionName) -> Re
             not_allowed(format!("{holder} may still take writes to {service} at epoch {}", held.epoch))
         }
         Owner::Vacant(vacancy) => {
-            let lossless = matches!(vacancy.proof, Proof::Released { clean: Some(_), .. })
-                || planted::has(Bug::HandOverWithoutOrder);
+            let lossless = vacancy.ended_in_order() || planted::has(Bug::HandOverWithoutOrder);
             // S3: what is planned loses nothing.
             if matches!(plan.kind, crate::plan::Kind::Switchover | crate::plan::Kind::Failback) && !lossless {
                 return not_allowed(format!("{} ended without order: {}", service, vacancy.why));

@@ -96,6 +96,13 @@ pub struct Witnesses {
     pub regions: BTreeSet<RegionName>,
 }
 
+impl Vacancy {
+    /// It was shut down in order, so that all it ever acknowledged is known.
+    pub fn ended_in_order(&self) -> bool {
+        matches!(self.proof, Proof::Released { clean: Some(_), .. })
+    }
+}
+
 impl Witnesses {
     pub fn of(wished: &Database) -> Self {
         Self { acks: wished.mode.acks(), regions: wished.instances.keys().cloned().collect() }
@@ -327,7 +334,7 @@ impl fmt::Display for Loss {
 }
 
 /// The one that reaches further, whatever their timelines.
-pub fn further(one: Option<Position>, other: Option<Position>) -> Option<Position> {
+fn further(one: Option<Position>, other: Option<Position>) -> Option<Position> {
     one.into_iter().chain(other).max_by_key(|position| position.lsn)
 }
 

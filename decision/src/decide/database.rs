@@ -474,8 +474,7 @@ pub(super) fn lacks_acknowledged(wished: &Database, held: &Ownership, position: 
 /// Whether all that was acknowledged since the grant is in what others than the last holder have, once
 /// [`unseen_acknowledgements`] misses nobody: what it has beyond that, or whoever is away, nobody was told of.
 pub(super) fn is_counted(wished: &Database, held: &Ownership, vacancy: &Vacancy) -> bool {
-    let is_clean = matches!(vacancy.proof, Proof::Released { clean: Some(_), .. });
-    held.is_synchronous(wished) && !is_clean
+    held.is_synchronous(wished) && !vacancy.ended_in_order()
 }
 
 pub(super) fn is_on_old_timeline(held: &Ownership, position: Position) -> bool {
@@ -505,7 +504,7 @@ pub(super) fn unseen_acknowledgements(
     vacancy: &Vacancy,
 ) -> Option<String> {
     let last = vacancy.last.as_ref()?;
-    if matches!(vacancy.proof, Proof::Released { clean: Some(_), .. }) || planted::has(Bug::TooFewWitnesses) {
+    if vacancy.ended_in_order() || planted::has(Bug::TooFewWitnesses) {
         return None;
     }
     held.witnesses(wished).into_iter().filter(|witnesses| witnesses.acks > 0).find_map(|witnesses| {

@@ -31,9 +31,8 @@ pub struct Given {
 }
 
 /// The newest epoch of each database for which anything was promised.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 enum Noted {
-    #[default]
     /// The file cannot be read: anything may have been.
     Unknown,
     Known(BTreeMap<ServiceName, Epoch>),

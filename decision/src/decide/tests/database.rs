@@ -540,6 +540,16 @@ fn whoever_has_all_that_counted_at_the_grant_lacks_only_what_came_under_it() {
     assert!(time(Position { timeline: timeline - 1, lsn: Lsn(end) }) > secs(86_400), "of an older history");
 }
 
+/// eu falls while nobody works, and its agent is there again, and tells nothing yet. Gives the epoch that it held.
+fn eu_falls_and_comes_back(world: &mut World) -> Epoch {
+    world.hung.extend(["us".into(), "eu".into(), "ap".into()]);
+    world.kill("eu");
+    world.run_for(secs(10));
+    world.revive("eu");
+    world.listen();
+    Epoch(world.epoch("app"))
+}
+
 /// eu fell, took over from itself, and fell again: nobody knows how far it had come by then.
 #[test]
 fn what_counted_at_an_older_grant_is_not_all_that_counts_at_the_next() {
@@ -550,12 +560,7 @@ fn what_counted_at_an_older_grant_is_not_all_that_counts_at_the_next() {
     world.run_for(secs(25));
     let before = world.state.databases[&app].complete.unwrap();
     assert_eq!(before.until, granted);
-    world.hung.extend(["us".into(), "eu".into(), "ap".into()]);
-    world.kill("eu");
-    world.run_for(secs(10));
-    world.revive("eu");
-    world.listen();
-    let epoch = world.state.databases[&app].epoch;
+    let epoch = eu_falls_and_comes_back(&mut world);
     tell(&mut world, "eu", |report| {
         (report.role, report.position) = (InstanceRole::Stopped { clean: false }, None);
         report.settled = Some(epoch);
@@ -671,8 +676,6 @@ fn what_whoever_was_chosen_has_lost_since_still_counts() {
     both.run_for(secs(40));
     assert_eq!(holder(&both), None, "{}", both.conclusion("app"));
     // Nobody is asked to begin who would be refused, over and over.
-    let held = world.state.databases.get_mut(&app).unwrap();
-    held.before = None;
     world.reconfigure(|config| {
         let database = config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap();
         database.mode = Mode::Sync { acks: 2 };
@@ -692,12 +695,7 @@ fn whoever_held_it_last_and_lost_some_of_it_does_not_just_go_on() {
     let app = ServiceName::from("app");
     world.run_for(secs(5));
     let had = world.state.databases[&app].needed().unwrap();
-    world.hung.extend(["us".into(), "eu".into(), "ap".into()]);
-    world.kill("eu");
-    world.run_for(secs(10));
-    world.revive("eu");
-    world.listen();
-    let epoch = world.state.databases[&app].epoch;
+    let epoch = eu_falls_and_comes_back(&mut world);
     let come_back = |world: &mut World, lacks: u64| {
         tell(world, "eu", |report| {
             report.role = InstanceRole::Replica { streaming: false };
