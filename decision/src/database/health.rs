@@ -14,6 +14,10 @@ pub enum Probe {
     Held {
         why: String,
     },
+    /// It has no connection left for the probe.
+    Crowded {
+        why: String,
+    },
     /// It answers that it recovers, and has all that it acknowledged.
     Recovering {
         why: String,
@@ -22,6 +26,22 @@ pub enum Probe {
     Stalled {
         why: String,
     },
+}
+
+impl Probe {
+    /// What is known after another probe. Clients whose commits hang come again, until no connection is left: that
+    /// takes back nothing.
+    pub fn then(self, next: Probe) -> Probe {
+        match (&self, &next) {
+            (Probe::Stalled { .. }, Probe::Crowded { .. }) => self,
+            _ => next,
+        }
+    }
+
+    /// Whether what hindered it, if anything does, would not be better elsewhere.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self, Probe::Stalled { .. } | Probe::Recovering { .. })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +72,11 @@ pub fn patience(lease_ttl: Duration) -> Duration {
     lease_ttl.max(PAUSE_OF_A_DISK)
 }
 
-/// `stalled_for`: since the last probe that was not stalled.
+/// `stalled_for`: since it was last alive.
 pub fn judge(last: &Probe, stalled_for: Duration, lease_ttl: Duration) -> Health {
     match last {
         Probe::Written => Health::Well,
-        Probe::Held { why } => Health::Held { why: why.clone() },
+        Probe::Held { why } | Probe::Crowded { why } => Health::Held { why: why.clone() },
         Probe::Stalled { .. } if stalled_for < patience(lease_ttl) => Health::Ailing,
         Probe::Recovering { .. } if stalled_for < RECOVERS_WITHIN.max(lease_ttl) => Health::Ailing,
         Probe::Stalled { why } | Probe::Recovering { why } => {
@@ -88,5 +108,20 @@ mod tests {
             Health::Ailing,
             "a volume may stand still for so long, and go on"
         );
+    }
+
+    #[test]
+    fn what_was_seen_to_hang_and_is_then_full_still_hangs() {
+        let stalled = || Probe::Stalled { why: "DataFileSync".into() };
+        let crowded = || Probe::Crowded { why: "too many connections".into() };
+        assert_eq!(stalled().then(crowded()), stalled());
+        assert_eq!(stalled().then(crowded()).then(crowded()), stalled());
+        assert_eq!(
+            stalled().then(Probe::Written).then(crowded()),
+            crowded(),
+            "clients alone are no sign of it"
+        );
+        assert!(crowded().is_alive() && !stalled().is_alive());
+        assert!(matches!(judge(&crowded(), Duration::ZERO, Duration::from_secs(4)), Health::Held { .. }));
     }
 }

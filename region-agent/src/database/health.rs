@@ -18,7 +18,7 @@ pub(super) struct Prober {
 
 struct Found {
     last: Probe,
-    /// When it last was not stalled.
+    /// When it last was.
     alive: Instant,
 }
 
@@ -34,21 +34,16 @@ impl Prober {
         let shared = Arc::clone(&found);
         let task = tokio::spawn(async move {
             loop {
-                let written = postgres.write_probe(PROBE_WITHIN).await;
-                let is_crowded = matches!(written, WriteProbe::TooManyConnections);
-                let probe = match reading(written) {
+                let probe = match reading(postgres.write_probe(PROBE_WITHIN).await) {
                     Probe::Written => full(&postgres).await.map_or(Probe::Written, |why| Probe::Held { why }),
                     hindered => hindered,
                 };
                 {
                     let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    // Clients whose commits hang come again, until no connection is left: that takes nothing back.
-                    let says_nothing = is_crowded && matches!(found.last, Probe::Stalled { .. });
-                    let probe = if says_nothing { found.last.clone() } else { probe };
-                    if !matches!(probe, Probe::Stalled { .. } | Probe::Recovering { .. }) {
+                    found.last = found.last.clone().then(probe);
+                    if found.last.is_alive() {
                         found.alive = Instant::now();
                     }
-                    found.last = probe;
                 }
                 tokio::time::sleep(EVERY).await;
             }
@@ -79,7 +74,7 @@ fn reading(probe: WriteProbe) -> Probe {
     match probe {
         WriteProbe::Written { .. } => Probe::Written,
         WriteProbe::TooManyConnections => {
-            held("it has too many connections: raise max_connections, or end some".into())
+            Probe::Crowded { why: "it has too many connections: raise max_connections, or end some".into() }
         }
         WriteProbe::DiskFull { detail } => held(format!("its disk is full: make room: {detail}")),
         WriteProbe::ReadOnly => held("default_transaction_read_only is on: its clients cannot write".into()),
