@@ -7,10 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica};
+use decision::plan::Epoch;
+use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica, slot};
 use failover::postgres::{
-    Class, ClusterState, DataDir, Desired, Files, PostgresError, Rewound, Settings, SyncStandbys, WriteProbe,
-    slot_name,
+    Class, ClusterState, DataDir, Desired, Files, PostgresError, Rewound, Settings, SyncStandbys, Upstream,
+    WriteProbe, slot_name,
 };
 
 async fn files(instance: &Instance) -> Files {
@@ -37,7 +38,7 @@ async fn parted_with(change: impl Fn(&mut Settings)) -> (Instance, Instance) {
     sql.promote().await.unwrap();
     sql.wait_writable(PATIENCE).await.unwrap();
     sql.apply(&primary(2), PATIENCE).await.unwrap();
-    sql.ensure_slot(&slot_name("region-a")).await.unwrap();
+    sql.ensure_slot(&slot("region-a")).await.unwrap();
     (a, b)
 }
 
@@ -107,7 +108,7 @@ async fn postgres_a_clone_that_was_whole_is_not_made_twice() {
     drop(a);
     let mut c = Instance::new("region-c").await;
     let sql = b.sql().await;
-    sql.ensure_slot(&slot_name("region-c")).await.unwrap();
+    sql.ensure_slot(&slot("region-c")).await.unwrap();
     let desired = replica(2, Some(b.upstream_for("region-c")));
     c.postgres.clone_from(&desired, |_| {}).await.unwrap();
     // As a crash leaves it between the last two renames.
@@ -134,7 +135,7 @@ async fn postgres_a_replica_that_crashed_is_not_recovered_by_force() {
     sql.promote().await.unwrap();
     sql.wait_writable(PATIENCE).await.unwrap();
     sql.apply(&primary(2), PATIENCE).await.unwrap();
-    sql.ensure_slot(&slot_name("region-b")).await.unwrap();
+    sql.ensure_slot(&slot("region-b")).await.unwrap();
     let desired = replica(2, Some(c.upstream_for("region-b")));
     assert_eq!(b.postgres.rewind_from(&desired).await.unwrap(), Rewound::StartFirst);
     b.start().await;
@@ -163,11 +164,11 @@ async fn postgres_a_slot_that_lost_its_log_means_clone_again() {
         .unwrap();
         sql.checkpoint(PATIENCE).await.unwrap();
         let slots = sql.observe().await.unwrap().slots;
-        slots.iter().any(|slot| slot.name == "regent_region_b" && slot.is_lost())
+        slots.iter().any(|held| held.name == slot("region-b") && held.is_lost())
     })
     .await;
     let desired = replica(1, Some(a.upstream_for("region-b")));
-    sql.ensure_slot("regent_region_b").await.unwrap();
+    sql.ensure_slot(&slot("region-b")).await.unwrap();
     // Where it recovers from may move on when it runs or ends.
     let why = b.postgres.cannot_follow(&desired, None).await.unwrap().unwrap();
     assert!(why.contains("no more of its log"), "{why}");
@@ -202,13 +203,13 @@ async fn postgres_a_rewind_to_a_primary_that_lacks_log_ends_in_a_copy() {
     };
     let (mut a, b) = parted_with(small).await;
     let sql = b.sql().await;
-    sql.drop_slot(&slot_name("region-a")).await.unwrap();
+    sql.drop_slot(&slot("region-a")).await.unwrap();
     eventually("the log of before is gone", async || {
         move_on(&b).await;
         !b.data().join("pg_wal/000000010000000000000003").exists()
     })
     .await;
-    sql.ensure_slot(&slot_name("region-a")).await.unwrap();
+    sql.ensure_slot(&slot("region-a")).await.unwrap();
     let desired = replica(2, Some(b.upstream_for("region-a")));
     let rewound = a.postgres.rewind_from(&desired).await.unwrap();
     let Rewound::Impossible { reason, saved: Some(_) } = rewound else { panic!("{rewound:?}") };
@@ -299,7 +300,7 @@ async fn postgres_a_replica_that_is_ahead_of_the_new_primary_is_rewound() {
     sql.promote().await.unwrap();
     sql.wait_writable(PATIENCE).await.unwrap();
     sql.apply(&primary(2), PATIENCE).await.unwrap();
-    sql.ensure_slot(&slot_name("region-b")).await.unwrap();
+    sql.ensure_slot(&slot("region-b")).await.unwrap();
     b.stop().await;
     assert_eq!(files(&b).await.control.state, ClusterState::ShutDownInRecovery);
     let desired = replica(2, Some(c.upstream_for("region-b")));
@@ -320,15 +321,11 @@ async fn postgres_two_promotions_to_one_timeline_are_told_apart() {
     let c = Instance::replica("region-c", &a, 1).await;
     a.stop().await;
     for (instance, row) in [(&b, "b"), (&c, "c")] {
-        let sql = instance.sql().await;
-        sql.promote().await.unwrap();
-        sql.wait_writable(PATIENCE).await.unwrap();
-        sql.apply(&primary(2), PATIENCE).await.unwrap();
+        assert_eq!(promote(instance, 2).await, 2);
         instance.psql(&format!("insert into t values ('{row}')")).unwrap();
-        assert_eq!(sql.observe().await.unwrap().timeline, 2);
     }
     b.crash();
-    c.sql().await.ensure_slot(&slot_name("region-b")).await.unwrap();
+    c.sql().await.ensure_slot(&slot("region-b")).await.unwrap();
     let desired = replica(3, Some(c.upstream_for("region-b")));
     let rewound = b.postgres.rewind_from(&desired).await.unwrap();
     let Rewound::Impossible { saved: Some(saved), .. } = rewound else { panic!("{rewound:?}") };
@@ -337,6 +334,68 @@ async fn postgres_two_promotions_to_one_timeline_are_told_apart() {
     b.start().await;
     c.wait_streaming("region-b").await;
     eventually("the other row", async || b.psql("select v from t").is_ok_and(|v| v == "c")).await;
+}
+
+/// Follows it by the slot of that epoch, which it has.
+async fn follow(replica_of: (&Instance, &str), epoch: u64) -> Desired {
+    let (of, name) = replica_of;
+    let slot = slot_name(name, Epoch(epoch));
+    of.sql().await.ensure_slot(&slot).await.unwrap();
+    replica(epoch, Some(Upstream { slot: Some(slot), ..of.upstream_for(name) }))
+}
+
+async fn promote(instance: &Instance, epoch: u64) -> u32 {
+    let sql = instance.sql().await;
+    sql.promote().await.unwrap();
+    sql.wait_writable(PATIENCE).await.unwrap();
+    sql.apply(&primary(epoch), PATIENCE).await.unwrap();
+    sql.observe().await.unwrap().timeline
+}
+
+/// S3: what it was told at an older epoch leads to another history under the same number, and would confirm commits
+/// of it. Its agent is away.
+#[tokio::test]
+async fn postgres_whoever_was_told_to_follow_at_an_older_epoch_is_sent_nothing() {
+    let mut a = Instance::primary("region-a").await;
+    a.psql("create table t (v text)").unwrap();
+    let mut b = Instance::replica("region-b", &a, 1).await;
+    let c = Instance::replica("region-c", &a, 1).await;
+    a.stop().await;
+    assert_eq!(promote(&b, 2).await, 2);
+    let told = follow((&b, "region-c"), 2).await;
+    c.sql().await.apply(&told, PATIENCE).await.unwrap();
+    b.wait_streaming("region-c").await;
+    let writes = |b: &Instance, row: &str, segments: usize| {
+        for _ in 0..segments {
+            b.psql(&format!("insert into t values ('{row}'); select pg_switch_wal()")).unwrap();
+        }
+    };
+    writes(&b, "b", 4);
+    eventually("c has it", async || c.psql("select count(*) from t").is_ok_and(|rows| rows == "4")).await;
+    b.crash();
+    // a never heard of that timeline. b is copied from it, and begins another of the same number.
+    a.start().await;
+    let desired = follow((&a, "region-b"), 3).await;
+    b.postgres.clone_from(&desired, |_| {}).await.unwrap();
+    b.start().await;
+    a.wait_streaming("region-b").await;
+    a.stop().await;
+    assert_eq!(promote(&b, 4).await, 2, "the same number");
+    let sql = b.sql().await;
+    sql.ensure_slot(&slot_name("region-c", Epoch(4))).await.unwrap();
+    let refused = "replication slot \"regent_region_c_e2\" does not exist";
+    eventually("c is refused", async || c.log().contains(refused)).await;
+    assert_eq!(sql.observe().await.unwrap().standbys, []);
+    // PostgreSQL itself has nothing against it, once the one has come as far as the other: what c confirms, it breaks on.
+    let of_before = slot_name("region-c", Epoch(2));
+    sql.ensure_slot(&of_before).await.unwrap();
+    let confirmed = async || {
+        let slots = sql.observe().await.unwrap().slots;
+        slots.into_iter().find(|slot| slot.name == of_before).unwrap().restart
+    };
+    let before = confirmed().await;
+    writes(&b, "another", 8);
+    eventually("c confirms it", async || confirmed().await > before).await;
 }
 
 #[tokio::test]
@@ -494,7 +553,7 @@ async fn postgres_a_promoted_replica_waits_for_its_standbys_from_the_first_commi
     sql.wait_writable(PATIENCE).await.unwrap();
     let probe = b.postgres.write_probe(Duration::from_secs(2)).await;
     assert_eq!(probe, WriteProbe::WaitingForStandby);
-    sql.ensure_slot(&slot_name("region-a")).await.unwrap();
+    sql.ensure_slot(&slot("region-a")).await.unwrap();
     let desired = replica(2, Some(b.upstream_for("region-a")));
     assert_eq!(a.postgres.rewind_from(&desired).await.unwrap(), Rewound::NotNeeded);
     a.start().await;
@@ -509,7 +568,7 @@ async fn postgres_a_copy_under_way_is_nobody_that_commits_wait_for() {
     let sync = SyncStandbys::Any { count: 1, names: vec!["region-b".into()] };
     let sql = a.sql().await;
     sql.set_sync_standbys(&Desired { sync, ..primary(1) }, PATIENCE).await.unwrap();
-    sql.ensure_slot(&slot_name("region-b")).await.unwrap();
+    sql.ensure_slot(&slot("region-b")).await.unwrap();
     let desired = replica(1, Some(a.upstream_for("region-b")));
     let copy = b.postgres.clone_from(&desired, |_| {});
     let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());

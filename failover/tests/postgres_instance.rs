@@ -7,7 +7,8 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica};
+use decision::plan::Epoch;
+use failover::postgres::testing::{Instance, PATIENCE, eventually, primary, replica, slot};
 use failover::postgres::{
     Class, ClusterState, DataDir, Desired, Files, PostgresError, Promotion, Rewound, Secret, SyncStandbys,
     WriteProbe, slot_name,
@@ -48,7 +49,7 @@ async fn postgres_an_old_primary_is_rewound_and_its_tail_saved() {
     rows_arrive(&b, "1").await;
     let seen = b.sql().await.observe().await.unwrap();
     assert!(seen.in_recovery && seen.timeline == 1 && seen.current.is_none(), "{seen:?}");
-    assert_eq!(seen.wal_receiver.as_ref().unwrap().slot.as_deref(), Some("regent_region_b"));
+    assert_eq!(seen.wal_receiver.as_ref().unwrap().slot.as_deref(), Some(&*slot("region-b")));
     // It is asked again and again on one connection, and tells no less than what was acknowledged before.
     let mut asker = b.postgres.asker(&a.upstream_for("region-b")).await.unwrap();
     let mut last = asker.end(PATIENCE).await.unwrap().unwrap();
@@ -86,7 +87,7 @@ async fn postgres_an_old_primary_is_rewound_and_its_tail_saved() {
 
     let found = files(&a).await;
     assert_eq!((found.control.state, found.is_running()), (ClusterState::InProduction, false));
-    b.sql().await.ensure_slot(&slot_name("region-a")).await.unwrap();
+    b.sql().await.ensure_slot(&slot("region-a")).await.unwrap();
     let desired = replica(2, Some(b.upstream_for("region-a")));
     let rewound = a.postgres.rewind_from(&desired).await.unwrap();
     let Rewound::Done(saved) = rewound else { panic!("{rewound:?}") };
@@ -111,14 +112,27 @@ async fn postgres_an_old_primary_is_rewound_and_its_tail_saved() {
     // Slots that hold the log back for nobody go, those in use stay, and others' are not ours.
     let sql = b.sql().await;
     b.psql("select pg_create_physical_replication_slot('theirs', true)").unwrap();
-    sql.ensure_slot("regent_gone").await.unwrap();
-    sql.ensure_slot("regent_gone").await.unwrap();
-    assert_eq!(sql.retain_slots(&BTreeSet::new()).await.unwrap(), ["regent_gone"]);
+    let gone = |epoch| slot_name("gone", Epoch(epoch));
+    for epoch in [9, 9, 10] {
+        sql.ensure_slot(&gone(epoch)).await.unwrap();
+        b.psql("insert into t values ('3')").unwrap();
+    }
+    sql.ensure_slot(&gone(11)).await.unwrap();
+    let of_gone = async |epoch| {
+        let slots = sql.observe().await.unwrap().slots;
+        slots.into_iter().find(|slot| slot.name == gone(epoch)).and_then(|slot| slot.restart)
+    };
+    assert_eq!(of_gone(11).await, of_gone(9).await, "it holds what the one before held");
+    assert_eq!(
+        sql.retain_slots(&BTreeSet::from([gone(11)])).await.unwrap().into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([gone(9), gone(10)])
+    );
+    assert_eq!(sql.retain_slots(&BTreeSet::new()).await.unwrap(), [gone(11)]);
     let slots: Vec<String> = sql.observe().await.unwrap().slots.into_iter().map(|slot| slot.name).collect();
-    assert_eq!(slots, ["regent_region_a", "theirs"]);
+    assert_eq!(slots, [slot("region-a"), "theirs".to_owned()]);
     assert_eq!(sql.drop_slot("theirs").await.unwrap_err().class(), Class::Person);
-    assert_eq!(sql.drop_slot("regent_region_a").await.unwrap_err().class(), Class::Retry, "it is in use");
-    sql.drop_slot("regent_gone").await.unwrap();
+    assert_eq!(sql.drop_slot(&slot("region-a")).await.unwrap_err().class(), Class::Retry, "it is in use");
+    sql.drop_slot(&gone(11)).await.unwrap();
 }
 
 #[tokio::test]
@@ -135,7 +149,7 @@ async fn postgres_switchover_loses_nothing_and_needs_no_rewind() {
     assert!(files(&a).await.control.checkpoint < position.replayed, "it has the shutdown checkpoint too");
     println!("promote to writable: {:?}", promoted(&b, 2).await);
     b.psql("insert into t values ('2')").unwrap();
-    b.sql().await.ensure_slot(&slot_name("region-a")).await.unwrap();
+    b.sql().await.ensure_slot(&slot("region-a")).await.unwrap();
     let desired = replica(2, Some(b.upstream_for("region-a")));
     assert_eq!(a.postgres.rewind_from(&desired).await.unwrap(), Rewound::NotNeeded);
     a.start().await;
@@ -177,7 +191,7 @@ async fn postgres_a_clone_cut_off_begins_anew_and_moves_the_old_aside() {
     let a = Instance::primary("region-a").await;
     a.psql("create table t as select generate_series(1, 200000)::text as v").unwrap();
     let mut b = Instance::new("region-b").await;
-    a.sql().await.ensure_slot(&slot_name("region-b")).await.unwrap();
+    a.sql().await.ensure_slot(&slot("region-b")).await.unwrap();
     let desired = replica(1, Some(a.upstream_for("region-b")));
     let cut = tokio::time::timeout(Duration::from_millis(100), b.postgres.clone_from(&desired, |_| {})).await;
     assert!(cut.is_err(), "the clone was quicker than anyone knows it");

@@ -29,7 +29,7 @@ use super::ambush::Phase;
 use super::ground::{Ground, Machine};
 use super::message::{Answer, Asked, Message};
 use super::planted::Around;
-use super::postgres::{Files, Postgres, Process, Sync, first_log};
+use super::postgres::{Files, Postgres, Process, Sync, Told, first_log};
 use super::timer::{OfGuard, OfInstance, Timer};
 use super::wal::Log;
 
@@ -260,6 +260,7 @@ impl Instance {
                 if look.seen.process == SeenProcess::Primary {
                     self.disk.anew = self.disk.anew.max(goal.reinit);
                     self.settles_commits(&goal, commits, postgres, ground);
+                    postgres.is_tended(goal.epoch);
                 }
                 self.looks_in(CALM, ground);
             }
@@ -446,8 +447,8 @@ impl Instance {
                 if of.is_some() {
                     branch::mark(&mut self.disk.marks, goal.epoch, timeline);
                 }
-                let place = of.as_ref().and_then(|of| places.get(of).copied());
-                own(all, self.machine).starts(true, place, goal.epoch, sync, ground);
+                let told = told(of.as_ref(), goal.epoch, places);
+                own(all, self.machine).starts(true, told, goal.epoch, sync, ground);
                 self.rules.is_told(of.as_ref(), goal.epoch);
                 self.rules.following.is_started(now);
             }
@@ -468,9 +469,8 @@ impl Instance {
                 if of.is_some() {
                     branch::mark(&mut self.disk.marks, goal.epoch, timeline);
                 }
-                let place = of.as_ref().and_then(|of| places.get(of).copied());
                 self.rules.is_being_told();
-                own(all, self.machine).follows(place, ground);
+                own(all, self.machine).follows(told(of.as_ref(), goal.epoch, places), ground);
                 self.is_answered_by_server(now, ground)?;
                 self.rules.is_told(of.as_ref(), goal.epoch);
             }
@@ -573,8 +573,7 @@ impl Instance {
                         if is_needed {
                             data.log.cut(data.log.common(&log));
                             data.log.takes(&log, log.end);
-                        }
-                        if is_needed {
+                            data.slots = None;
                             self.is_copy(&goal);
                         }
                     }
@@ -741,7 +740,7 @@ impl Instance {
     }
 
     fn asks_primary(&mut self, postgres: &Postgres, now: Uptime, ground: &mut Ground) {
-        let Some(of) = postgres.replica().and_then(|replica| replica.of) else { return };
+        let Some(Told { of, .. }) = postgres.replica().and_then(|replica| replica.told) else { return };
         if self.asked.is_none_or(|asked| now.since(asked) >= ASKED_EVERY) {
             self.asked = Some(now);
             let asking = Box::new(super::postgres::Message::AskEnd { asked: now });
@@ -913,6 +912,10 @@ impl Instance {
 /// Whether there is a server that answers its agent nothing. What has not begun, or has ended, its guard tells.
 fn hangs(postgres: &Postgres, ground: &Ground) -> bool {
     ground.hosts[postgres.machine].hanging_calls > 0 && !matches!(postgres.process, Process::None)
+}
+
+fn told(of: Option<&RegionName>, epoch: Epoch, places: &Places) -> Option<Told> {
+    Some(Told { of: *places.get(of?)?, epoch })
 }
 
 /// The server of this machine.

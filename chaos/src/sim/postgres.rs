@@ -32,6 +32,8 @@ pub enum Message {
     Connect {
         session: u64,
         as_name: RegionName,
+        /// Of its slot.
+        epoch: Epoch,
         log: Log,
     },
     /// The sender's log, as far as it is sent, and where its end is by now.
@@ -71,6 +73,8 @@ pub struct Data {
     pub is_standby: bool,
     /// It was shut down in order.
     pub is_clean: bool,
+    /// Of which epoch its slots are for whoever follows it.
+    pub slots: Option<Epoch>,
 }
 
 #[derive(Debug)]
@@ -79,10 +83,17 @@ pub enum Process {
     /// Whom it will follow, or none: it will take writes.
     Starting {
         as_replica: bool,
-        of: Option<Machine>,
+        of: Option<Told>,
     },
     Primary(Primary),
     Replica(Replica),
+}
+
+/// Whom a replica was told to follow, and at which epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub of: Machine,
+    pub epoch: Epoch,
 }
 
 /// Whom commits wait for.
@@ -121,7 +132,7 @@ struct Sender {
 
 #[derive(Debug, Default)]
 pub struct Replica {
-    pub of: Option<Machine>,
+    pub told: Option<Told>,
     session: u64,
     pub streams: bool,
     received: Option<Log>,
@@ -220,7 +231,7 @@ impl Postgres {
     pub fn starts(
         &mut self,
         as_replica: bool,
-        of: Option<Machine>,
+        of: Option<Told>,
         epoch: Epoch,
         sync: Sync,
         ground: &mut Ground,
@@ -247,8 +258,8 @@ impl Postgres {
                     self.send(machine, Message::Closed { session: sender.session }, ground);
                 }
             }
-            Process::Replica(Replica { of: Some(of), session, .. }) => {
-                self.send(of, Message::Closed { session }, ground);
+            Process::Replica(Replica { told: Some(told), session, .. }) => {
+                self.send(told.of, Message::Closed { session }, ground);
             }
             _ => {}
         }
@@ -308,15 +319,22 @@ impl Postgres {
         }
     }
 
-    pub fn follows(&mut self, of: Option<Machine>, ground: &mut Ground) {
+    pub fn follows(&mut self, told: Option<Told>, ground: &mut Ground) {
         let Process::Replica(replica) = &mut self.process else { return };
-        if let Some(before) = replica.of.take() {
+        if let Some(before) = replica.told.take() {
             let session = replica.session;
-            self.send(before, Message::Closed { session }, ground);
+            self.send(before.of, Message::Closed { session }, ground);
         }
         let Process::Replica(replica) = &mut self.process else { return };
-        *replica = Replica { of, ..Replica::default() };
+        *replica = Replica { told, ..Replica::default() };
         self.connects(ground);
+    }
+
+    /// What a primary owes its replicas: a slot of this epoch for each.
+    pub fn is_tended(&mut self, epoch: Epoch) {
+        if let (Files::Present(data), Process::Primary(_)) = (&mut self.files, &self.process) {
+            data.slots = Some(epoch);
+        }
     }
 
     /// An error: it answers so, and goes on as before; or it has ended.
@@ -379,7 +397,7 @@ impl Postgres {
         }
         let Process::Starting { as_replica, of } = self.process else { return };
         if as_replica {
-            self.process = Process::Replica(Replica { of, ..Replica::default() });
+            self.process = Process::Replica(Replica { told: of, ..Replica::default() });
             self.connects(ground);
         } else {
             self.takes_writes(epoch, sync, ground);
@@ -437,10 +455,10 @@ impl Postgres {
                 if replica.streams && now.since(replica.heard) > SILENT_MOST {
                     replica.streams = false;
                     self.connects(ground);
-                } else if let (Some(of), true) = (replica.of, replica.streams) {
+                } else if let (Some(told), true) = (replica.told, replica.streams) {
                     let session = replica.session;
                     let end = self.log().map_or(0, |log| log.end);
-                    self.send(of, Message::Flushed { session, end }, ground);
+                    self.send(told.of, Message::Flushed { session, end }, ground);
                 }
             }
             _ => {}
@@ -449,8 +467,8 @@ impl Postgres {
 
     pub fn hears(&mut self, from: Machine, message: Message, ground: &mut Ground) {
         match message {
-            Message::Connect { session, as_name, log } => {
-                self.is_connected(from, session, as_name, &log, ground)
+            Message::Connect { session, as_name, epoch, log } => {
+                self.is_connected(from, session, as_name, epoch, &log, ground)
             }
             Message::Wal { session, log, end } => self.is_sent(from, session, log, end, ground),
             Message::AskEnd { asked } => self.tells_end(from, asked, ground),
@@ -470,11 +488,11 @@ impl Postgres {
         let Files::Present(data) = &self.files else { return };
         let log = data.log.clone();
         let Process::Replica(replica) = &mut self.process else { return };
-        let Some(of) = replica.of else { return };
+        let Some(Told { of, epoch }) = replica.told else { return };
         (replica.session, replica.streams, replica.received, replica.is_flushing) =
             (number, false, None, false);
         replica.heard = now;
-        self.send(of, Message::Connect { session: number, as_name: name, log }, ground);
+        self.send(of, Message::Connect { session: number, as_name: name, epoch, log }, ground);
         // A connection that is not answered is given up: `connect_timeout`.
         self.ring(Duration::from_secs(3), |run| OfPostgres::Connect { run, session: number }, ground);
     }
@@ -505,7 +523,7 @@ impl Postgres {
             return;
         }
         replica.is_flushing = false;
-        let (Some(log), Some(of)) = (replica.received.take(), replica.of) else { return };
+        let (Some(log), Some(told)) = (replica.received.take(), replica.told) else { return };
         if self.panics(ground) {
             return;
         }
@@ -516,7 +534,7 @@ impl Postgres {
             ground.ledger.finds(now, "S3", detail);
         }
         let end = self.log().map_or(0, |log| log.end);
-        self.send(of, Message::Flushed { session, end }, ground);
+        self.send(told.of, Message::Flushed { session, end }, ground);
     }
 
     fn is_closed(&mut self, from: Machine, session: u64, ground: &mut Ground) {
@@ -542,15 +560,17 @@ impl Postgres {
         from: Machine,
         session: u64,
         name: RegionName,
+        epoch: Epoch,
         log: &Log,
         ground: &mut Ground,
     ) {
         let heard = ground.uptime(self.machine);
         let may = self.log().map_or(Err(Parted::Unknown), |own| log.may_follow(own));
+        let has_slot = matches!(&self.files, Files::Present(data) if data.slots == Some(epoch));
         let Process::Primary(primary) = &mut self.process else {
             return self.send(from, Message::Closed { session }, ground);
         };
-        if may.is_err() {
+        if may.is_err() || !has_slot {
             return self.send(from, Message::Closed { session }, ground);
         }
         primary.senders.insert(from, Sender { session, name, flushed: Some(log.end), heard });
@@ -658,7 +678,7 @@ impl Postgres {
 
     /// Of what it was made.
     pub fn is_made(&mut self, log: Log, is_standby: bool) {
-        self.files = Files::Present(Data { log, is_standby, is_clean: true });
+        self.files = Files::Present(Data { log, is_standby, is_clean: true, slots: None });
     }
 }
 

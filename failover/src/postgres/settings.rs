@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use decision::plan::Epoch;
+
 use super::error::PostgresError;
 
 /// A password; neither `Debug` nor an error shows it.
@@ -218,8 +220,26 @@ pub(super) fn standby_name(name: &str) -> Result<(), PostgresError> {
 /// Slots of this prefix are Regent's; no other is ever dropped.
 pub const SLOT_PREFIX: &str = "regent_";
 
-/// The slot of the replica of that name: slots know only small letters, digits and underscores.
-pub fn slot_name(application_name: &str) -> String {
+/// PostgreSQL's `NAMEDATALEN`, without the zero.
+const SLOT_NAME_MOST: usize = 63;
+
+/// By which the replica of that name follows whoever holds the lease at that epoch. Slots know only small letters,
+/// digits and underscores.
+///
+/// S3: PostgreSQL knows timelines by number alone, and takes one for another of the same number. A primary has the
+/// slots of its own epoch, so whoever was told to follow an older one is sent nothing until its agent told it anew,
+/// and has seen whose timelines it holds.
+pub fn slot_name(application_name: &str, epoch: Epoch) -> String {
+    let of_epoch = epoch.to_string();
+    let mut slot = of_any_epoch(application_name);
+    slot.truncate(SLOT_NAME_MOST - EPOCH_MARK.len() - of_epoch.len());
+    slot + EPOCH_MARK + &of_epoch
+}
+
+/// Before the epoch in the name of a slot.
+pub(super) const EPOCH_MARK: &str = "_e";
+
+fn of_any_epoch(application_name: &str) -> String {
     let mut slot = SLOT_PREFIX.to_owned();
     for byte in application_name.bytes() {
         match byte {
@@ -228,7 +248,6 @@ pub fn slot_name(application_name: &str) -> String {
             other => slot.push_str(&format!("__{other:02x}")),
         }
     }
-    slot.truncate(63);
     slot
 }
 
@@ -248,9 +267,11 @@ mod tests {
 
     #[test]
     fn a_slot_name_is_one_that_postgresql_takes() {
-        assert_eq!(slot_name("eu-west-1"), "regent_eu_west_1");
-        assert_ne!(slot_name("a_b"), slot_name("a-b"));
-        assert!(slot_name(&"x".repeat(200)).len() <= 63);
+        assert_eq!(slot_name("eu-west-1", Epoch(7)), "regent_eu_west_1_e7");
+        assert_ne!(slot_name("a_b", Epoch(7)), slot_name("a-b", Epoch(7)));
+        let long = |epoch| slot_name(&"x".repeat(200), Epoch(epoch));
+        assert!(long(7).len() <= 63 && long(u64::MAX).ends_with(&format!("_e{}", u64::MAX)));
+        assert_ne!(long(7), long(8));
     }
 
     #[test]

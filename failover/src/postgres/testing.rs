@@ -80,7 +80,7 @@ impl Instance {
     pub async fn following(mut self, of: &Instance, epoch: u64) -> Instance {
         let instance = &mut self;
         let name = &instance.postgres.settings().application_name.clone();
-        let slot = of.sql().await.ensure_slot(&slot_name(name)).await;
+        let slot = of.sql().await.ensure_slot(&slot(name)).await;
         slot.unwrap_or_else(|error| panic!("{error}"));
         let desired = replica(epoch, Some(of.upstream_for(name)));
         let cloned = instance.postgres.clone_from(&desired, |_| {}).await;
@@ -101,7 +101,7 @@ impl Instance {
     /// How that replica reaches this instance.
     pub fn upstream_for(&self, replica: &str) -> Upstream {
         let port = self.postgres.settings().port;
-        Upstream { host: Ipv4Addr::LOCALHOST.to_string(), port, slot: Some(slot_name(replica)) }
+        Upstream { host: Ipv4Addr::LOCALHOST.to_string(), port, slot: Some(slot(replica)) }
     }
 
     pub fn dir(&self) -> &Path {
@@ -238,6 +238,11 @@ pub fn primary(epoch: u64) -> Desired {
 
 pub fn replica(epoch: u64, upstream: Option<Upstream>) -> Desired {
     Desired { epoch: Epoch(epoch), role: Role::Replica { upstream }, sync: SyncStandbys::None }
+}
+
+/// Of that replica, where the epoch does not matter.
+pub fn slot(name: &str) -> String {
+    slot_name(name, Epoch(1))
 }
 
 /// Waits for what must come.

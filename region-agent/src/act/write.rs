@@ -20,7 +20,7 @@ pub(super) async fn verify(
     region: &RegionName,
     within: Duration,
 ) -> StepResult {
-    let upstream = wished.and_then(|wished| Some((wished, settings::upstream(wished, own, region)?)));
+    let upstream = wished.and_then(|wished| Some((wished, settings::upstream(wished, region)?)));
     let Some((wished, upstream)) = upstream else {
         return StepResult::Refused { why: format!("nothing is known here of a database in {region}") };
     };

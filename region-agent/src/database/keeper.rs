@@ -14,6 +14,7 @@ use decision::database::replay::Replay;
 use decision::database::report::Release;
 use decision::goal::DatabaseGoal;
 use decision::name::{AgentId, ServiceName};
+use decision::plan::Epoch;
 use decision::time::Uptime;
 use failover::postgres::Postgres;
 use tokio::sync::watch;
@@ -77,8 +78,8 @@ pub(super) struct Keeper {
     pub(super) branches: Branches,
     /// The newest timeline of its log.
     branch: Option<Branch>,
-    /// When the slots and roles of a primary were last seen to.
-    pub(super) tended: Option<Instant>,
+    /// When the slots and roles of a primary were last seen to, and at which epoch.
+    pub(super) tended: Option<(Instant, Epoch)>,
     /// Why its users are not as wished yet; none: they are.
     pub(super) users_wanting: Option<String>,
     board: Arc<Board>,
@@ -282,8 +283,7 @@ impl Keeper {
         let released = released.is_some();
         let follows = self.rules.follows();
         let whom = follows.cloned().flatten();
-        self.asks
-            .ask(&postgres, whom.and_then(|of| settings::upstream(&goal.wished, &self.agent.region, &of)));
+        self.asks.ask(&postgres, whom.and_then(|of| settings::upstream(&goal.wished, &of)));
         // Before it is asked: what it says was so at that moment at the latest (S3).
         let asked = now();
         let (mut look, observed) =

@@ -10,7 +10,7 @@ use decision::database::report::Release;
 use decision::goal::DatabaseGoal;
 use decision::name::RegionName;
 use decision::plan::Epoch;
-use failover::postgres::{Observed, Postgres, PostgresError, Rewound, Role, Sql, slot_name};
+use failover::postgres::{Observed, Postgres, PostgresError, Rewound, Role, Sql, Upstream, slot_name};
 use wire::failpoint;
 
 use super::keeper::Keeper;
@@ -153,7 +153,9 @@ impl Keeper {
     }
 
     fn replica_of(&self, goal: &DatabaseGoal, of: Option<&RegionName>) -> failover::postgres::Desired {
-        let upstream = of.and_then(|of| settings::upstream(&goal.wished, &self.agent.region, of));
+        let slot = slot_name(self.agent.region.as_str(), goal.epoch);
+        let upstream = of.and_then(|of| settings::upstream(&goal.wished, of));
+        let upstream = upstream.map(|upstream| Upstream { slot: Some(slot), ..upstream });
         self.desired(goal, Role::Replica { upstream })
     }
 
@@ -404,10 +406,11 @@ impl Keeper {
         postgres: &Postgres,
         look: &Look,
     ) -> Result<(), String> {
-        if self.tended.is_some_and(|tended| tended.elapsed() < TEND_EVERY) {
+        let before = self.tended.filter(|(_, epoch)| *epoch == goal.epoch);
+        if before.is_some_and(|(tended, _)| tended.elapsed() < TEND_EVERY) {
             return Ok(());
         }
-        let is_first = self.tended.is_none();
+        let is_first = before.is_none();
         let own = &self.agent.region;
         let slots: BTreeSet<String> = match look.seen.process {
             Process::Primary => goal
@@ -415,7 +418,7 @@ impl Keeper {
                 .instances
                 .keys()
                 .filter(|other| *other != own)
-                .map(|other| slot_name(other.as_str()))
+                .map(|other| slot_name(other.as_str(), goal.epoch))
                 .collect(),
             _ => BTreeSet::new(),
         };
@@ -435,7 +438,7 @@ impl Keeper {
         if is_primary {
             self.tend_users(goal, postgres, is_first).await;
         }
-        self.tended = Some(Instant::now());
+        self.tended = Some((Instant::now(), goal.epoch));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use decision::config::{Database, Mode, SecretSource};
 use decision::name::RegionName;
 use decision::plan::Epoch;
-use failover::postgres::{Desired, Role, Secret, Settings, SyncStandbys, Upstream, User, slot_name};
+use failover::postgres::{Desired, Role, Secret, Settings, SyncStandbys, Upstream, User};
 
 /// Beside the data folder, because the agent's own need not be open to PostgreSQL's user.
 pub(super) fn socket_dir(data_dir: &Path) -> PathBuf {
@@ -72,7 +72,8 @@ pub(super) fn desired(
     Desired { epoch, role, sync }
 }
 
-pub(crate) fn upstream(wished: &Database, region: &RegionName, of: &RegionName) -> Option<Upstream> {
+/// Without a slot: to ask it, not to follow it.
+pub(crate) fn upstream(wished: &Database, of: &RegionName) -> Option<Upstream> {
     let primary = wished.instances.get(of)?;
-    Some(Upstream { host: primary.host.clone(), port: primary.port, slot: Some(slot_name(region.as_str())) })
+    Some(Upstream { host: primary.host.clone(), port: primary.port, slot: None })
 }

@@ -10,7 +10,7 @@ use super::{GRACE, Sql, identifier, literal, timed_out};
 use crate::postgres::apply::Lasts;
 use crate::postgres::config::{self, Desired};
 use crate::postgres::error::PostgresError;
-use crate::postgres::settings::SLOT_PREFIX;
+use crate::postgres::settings::{EPOCH_MARK, SLOT_PREFIX};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promotion {
@@ -178,14 +178,20 @@ grant execute on function pg_read_binary_file(text, bigint, bigint, boolean) to 
         self.value("making the role for replication", &sql).await.map(drop)
     }
 
-    /// A physical slot that holds the log from now on. One that lost what it held is made anew.
+    /// A physical slot that holds the log from where the one of an older epoch does; without one, from now on. One
+    /// that lost what it held is made anew.
     pub async fn ensure_slot(&self, name: &str) -> Result<(), PostgresError> {
-        let literal = our_slot(name)?;
+        let new = our_slot(name)?;
+        let of_any_epoch = name.rsplit_once(EPOCH_MARK).map_or(name, |(stem, _)| stem);
         let sql = format!(
             "select pg_drop_replication_slot(slot_name) from pg_replication_slots
-  where slot_name = {literal} and wal_status = 'lost';
-select pg_create_physical_replication_slot({literal}, true)
-  where not exists (select from pg_replication_slots where slot_name = {literal})"
+  where slot_name = {new} and wal_status = 'lost';
+select case when old is null then (pg_create_physical_replication_slot({new}, true)).slot_name
+  else (pg_copy_physical_replication_slot(old, {new})).slot_name end
+  from (select (select slot_name from pg_replication_slots where slot_type = 'physical'
+    and slot_name ~ '^{of_any_epoch}{EPOCH_MARK}[0-9]+$' and wal_status in ('reserved', 'extended')
+    order by length(slot_name::text) desc, slot_name desc limit 1) as old) as before
+  where not exists (select from pg_replication_slots where slot_name = {new})"
         );
         self.value("making a slot", &sql).await.map(drop)
     }
@@ -213,10 +219,11 @@ select pg_create_physical_replication_slot({literal}, true)
 }
 
 fn our_slot(name: &str) -> Result<String, PostgresError> {
-    if name.starts_with(SLOT_PREFIX) {
+    let is_taken = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.starts_with(SLOT_PREFIX) && name.bytes().all(is_taken) {
         return Ok(literal(name));
     }
     Err(PostgresError::Config {
-        what: format!("slot {name:?} is not Regent's: it does not begin {SLOT_PREFIX}"),
+        what: format!("slot {name:?} is not Regent's: {SLOT_PREFIX}, small letters, digits and underscores"),
     })
 }

@@ -115,7 +115,9 @@ fn promise(database: &Database, name: &str, value: &str, at: &Place, here: &Plac
         }
         "max_wal_senders" | "max_replication_slots" => {
             let others = database.instances.len().saturating_sub(1);
-            if value.trim().parse::<usize>().is_ok_and(|most| most < others) {
+            // Each has two slots for a moment, when the lease is granted anew.
+            let needed = if name == "max_replication_slots" { 2 * others } else { others };
+            if value.trim().parse::<usize>().is_ok_and(|most| most < needed) {
                 found.push(Finding::error(
                     here.clone(),
                     format!(
@@ -123,7 +125,7 @@ fn promise(database: &Database, name: &str, value: &str, at: &Place, here: &Plac
                         value.trim(),
                         super::other(others)
                     ),
-                    format!("write {} or more, or remove it", others + 2),
+                    format!("write {} or more, or remove it", needed + 2),
                 ));
             }
         }
@@ -282,8 +284,8 @@ mod tests {
         let message =
             "synchronous_commit is off: a mere crash of the primary loses commits that were acknowledged";
         expect(&setting("synchronous_commit", "off"), Warning, message);
-        let message = "max_replication_slots is 1, too few for 2 other instances to copy from the primary";
-        expect(&setting("max_replication_slots", "1"), Error, message);
+        let message = "max_replication_slots is 3, too few for 2 other instances to copy from the primary";
+        expect(&setting("max_replication_slots", "3"), Error, message);
         for value in ["off", "local", "remote_write", "o", ""] {
             let mut config = setting("synchronous_commit", value);
             config.services.get_mut(&"app".into()).unwrap().database.as_mut().unwrap().mode =
