@@ -535,6 +535,17 @@ impl Controller {
         decide::switchover(&self.state, now, service, Some(to), "as wished".into()).ok()
     }
 
+    pub fn forced_move(
+        &self,
+        service: &ServiceName,
+        to: Option<&RegionName>,
+        allow_data_loss: bool,
+        ground: &Ground,
+    ) -> Option<Plan> {
+        let now = self.now(ground)?;
+        decide::force(&self.state, now, service, to, allow_data_loss, "at any price".into()).ok()
+    }
+
     /// Why the service is where it is, as its leader sees it now.
     pub fn explains(&self, service: &ServiceName, ground: &Ground) -> Option<String> {
         let (now, term) = self.now(ground).zip(self.term.as_ref())?;

@@ -44,6 +44,8 @@ pub struct History {
     granted: (Epoch, Option<Duration>),
     /// And who might have been chosen then: had come to rest for that, and a session, and had not just fallen.
     pub were_there: BTreeSet<RegionName>,
+    /// By which grant a person gave up what it loses; it stands until somebody takes writes, or the grant is undone.
+    accepted: Option<(Epoch, RegionName)>,
     /// Who took writes last.
     wrote_last: Option<RegionName>,
     /// What replicas had, and what they were left with when their data were put back.
@@ -72,6 +74,7 @@ impl History {
             newest: Epoch::default(),
             may_lose: None,
             granted: (Epoch::default(), None),
+            accepted: None,
             wrote_last: None,
             were_there: BTreeSet::new(),
             put_back: Vec::new(),
@@ -123,6 +126,12 @@ impl History {
     /// after a grant, what is looser.
     pub fn is_declared(&mut self, state: &State) {
         let Some((wished, held)) = state.database(&self.service) else { return };
+        let is_undone =
+            |(_, to): &mut (Epoch, RegionName)| held.vacancy().is_some_and(|it| it.last.as_ref() != Some(to));
+        self.accepted.take_if(is_undone);
+        if let Some(plan) = plan_of(state, &self.service, held.epoch).filter(|plan| plan.accepts_loss) {
+            self.accepted = Some((plan.epoch, plan.to.clone()));
+        }
         let waits = held.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0);
         let may_lose = (!waits).then(|| wished.max_data_loss.time + LATE);
         if held.epoch != self.granted.0 {
@@ -158,7 +167,8 @@ impl History {
         lacking.map_or(Duration::ZERO, |write| last.since(write.at))
     }
 
-    /// S3: whoever takes writes has what was acknowledged, but for what may be lost; and in a planned move, all.
+    /// S3: whoever takes writes has what was acknowledged, but for what may be lost, and what a person gave up; and in a
+    /// planned move, all.
     pub fn takes_writes(
         &mut self,
         at: Moment,
@@ -178,11 +188,15 @@ impl History {
         let may_lose = declared.filter(|_| !is_planned(ledger.newest().1, &self.service, epoch));
         // What was acknowledged in synchronous modes is where it was asked for, unless that has lost it since.
         let is_synchronous = declared.is_none();
+        let is_accepted = self.accepted.take_if(|(granted, _)| *granted <= epoch).is_some();
         self.acknowledged.retain(|write| {
             let has = log.has(write.record);
             // Some replica lost it; its word that it has it may have been under way then.
             let is_put_back =
                 || self.put_back.iter().any(|(from, to)| from.has(write.record) && !to.has(write.record));
+            if is_accepted {
+                return has;
+            }
             if !has && is_synchronous && is_put_back() {
                 self.missed.push(Missed { machine, epoch, record: write.record });
             } else if !has && may_lose.is_none_or(|within| last.since(write.at) > within) {

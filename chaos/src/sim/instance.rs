@@ -380,7 +380,7 @@ impl Instance {
             Files::Present(data) => Seeing::Present {
                 system: "7".into(),
                 standby: data.is_standby,
-                clean: position.filter(|_| data.is_clean && process == SeenProcess::None),
+                clean: postgres.clean().filter(|_| process == SeenProcess::None),
             },
         };
         let timeline = postgres.log().map(Log::timeline);

@@ -1,5 +1,5 @@
-//! Operators: planned moves, and what else a person may ask for at a bad moment: a plan that was made long ago, the
-//! end of a plan that runs, a pause, a drain, a copy anew, another configuration, one that somebody else has changed
+//! Operators: planned moves, and what else a person may ask for at a bad moment: a move by force, whatever may be lost by
+//! it, a plan that was made long ago, the end of a plan that runs, a pause, a drain, a copy anew, another configuration, one that somebody else has changed
 //! meanwhile.
 
 use std::time::Duration;
@@ -45,7 +45,14 @@ impl Operators {
             leader.submits(undone, BY, ground);
             return;
         }
+        // A person is asked to when nobody writes.
+        let is_vacant = state.database(&self.service).is_some_and(|(_, held)| held.vacancy().is_some());
+        let forces = ground.chance.permille(if is_vacant { 500 } else { 50 });
         let command = match ground.chance.below(18) {
+            _ if forces => {
+                let to = Some(&to).filter(|_| ground.chance.permille(500));
+                leader.forced_move(&self.service, to, ground.chance.permille(500), ground).map(opens)
+            }
             0..8 => leader.planned_move(&self.service, &to, ground).map(opens),
             8 | 9 => {
                 self.saved.extend(leader.planned_move(&self.service, &to, ground));

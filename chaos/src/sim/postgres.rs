@@ -23,8 +23,8 @@ const SILENT_MOST: Duration = Duration::from_secs(10);
 const KEEPS_ALIVE: Duration = Duration::from_secs(1);
 /// Until it is looked again whether what held a promotion up is over.
 const HANGS_FOR: Duration = Duration::from_millis(50);
-/// What a checkpoint at the end of a server writes.
-const CHECKPOINT_BYTES: u64 = 112;
+/// What a checkpoint writes, with what keeps the next record aligned.
+const CHECKPOINT_BYTES: u64 = 120;
 
 #[derive(Clone, Debug)]
 pub enum Message {
@@ -172,6 +172,16 @@ impl Postgres {
             Files::Present(data) => Some(&data.log),
             _ => None,
         }
+    }
+
+    /// What the files say of a server that was shut down in order: of a primary, where its last checkpoint begins, and of
+    /// a replica, how far it had replayed.
+    pub fn clean(&self) -> Option<Position> {
+        let Files::Present(data) = &self.files else { return None };
+        let checkpoint = if data.is_standby { 0 } else { CHECKPOINT_BYTES };
+        let lsn = Lsn(data.log.end.saturating_sub(checkpoint));
+        (data.is_clean && matches!(self.process, Process::None))
+            .then(|| Position { timeline: data.log.timeline(), lsn })
     }
 
     fn log_mut(&mut self) -> Option<&mut Log> {
