@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::install::install;
-use crate::{cargo, run, sim};
+use crate::{cargo, live, run, sim};
 
 struct Group {
     name: &'static str,
@@ -15,6 +15,8 @@ struct Group {
     /// Debian's packages.
     packages: &'static [&'static str],
 }
+
+const NETNS: &[&str] = &["iproute2", "iputils-ping", "postgresql", "strace", "faketime", "e2fsprogs"];
 
 const GROUPS: [Group; 4] = [
     Group {
@@ -35,23 +37,24 @@ const GROUPS: [Group; 4] = [
     },
     Group { name: "postgres", filter: "postgres_", packages: &["postgresql", "procps", "chromium"] },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
-    Group {
-        name: "netns",
-        filter: "netns_",
-        packages: &["iproute2", "iputils-ping", "postgresql", "strace", "faketime", "e2fsprogs"],
-    },
+    Group { name: "netns", filter: "netns_", packages: NETNS },
 ];
+/// What is no test of cargo's.
+const OTHERS: [&str; 3] = ["unit", "live", "sim"];
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {
     for name in names {
-        if name != "unit" && name != "sim" && !GROUPS.iter().any(|group| group.name == name) {
-            let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
-            bail!("there is no group {name:?}; there are unit, {}, sim", known.join(", "));
+        let known: Vec<&str> = GROUPS.iter().map(|group| group.name).chain(OTHERS).collect();
+        if !known.contains(&name.as_str()) {
+            bail!("there is no group {name:?}; there are {}", known.join(", "));
         }
     }
     let wanted = |name: &str| names.is_empty() || names.iter().any(|other| other == name);
     let groups: Vec<&Group> = GROUPS.iter().filter(|group| wanted(group.name)).collect();
-    let packages: Vec<&str> = groups.iter().flat_map(|group| group.packages.iter().copied()).collect();
+    let mut packages: Vec<&str> = groups.iter().flat_map(|group| group.packages.iter().copied()).collect();
+    if wanted("live") {
+        packages.extend(NETNS);
+    }
     install(&packages)?;
     // Tests of whole processes need the programs.
     run(cargo(&["build", "--workspace", "--bins"]))?;
@@ -67,6 +70,10 @@ pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {
         eprintln!("group {}", group.name);
         // Whole servers and clusters: one at a time, or they starve each other on a small machine.
         run(cargo(&["test", "--workspace", "--tests", "--", "--test-threads=1", group.filter]))?;
+    }
+    if wanted("live") {
+        eprintln!("group live");
+        live::test()?;
     }
     if wanted("sim") {
         eprintln!("group sim");

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod groups;
 mod install;
+mod live;
 mod sim;
 
 use std::process::{Command, ExitCode};
@@ -18,7 +19,7 @@ const USAGE: &str = "usage:
   cargo xtask mutants [OPTIONS]  whether the simulation finds bugs that are put in (see `chaos mutants --help`)
   cargo xtask whole [OPTIONS]    real controllers in a simulated network (see `chaos sim --help`)
 groups: unit (nothing), dns (BIND, Knot, NSD, Unbound, dig), postgres (PostgreSQL, Chromium), cluster (Regent's own processes
-  on loopback), netns (root: regions as network namespaces of this machine), sim (nothing)";
+  on loopback), netns and live (root: regions as network namespaces of this machine), sim (nothing)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
