@@ -96,6 +96,8 @@ async fn postgres_an_old_primary_is_rewound_and_its_tail_saved() {
     assert!(saved.from >= position.replayed && saved.to > saved.from);
     assert!(saved.saved_to.join("report.json").is_file());
     a.start().await;
+    // S3: its slots were for those who followed another history.
+    assert_eq!(a.sql().await.observe().await.unwrap().slots, []);
     b.wait_streaming("region-a").await;
     rows_arrive(&a, "1,2").await;
     let found = files(&a).await;
