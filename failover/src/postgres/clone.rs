@@ -34,7 +34,8 @@ pub(super) fn upstream_of(desired: &Desired) -> Result<&Upstream, PostgresError>
 
 impl Postgres {
     /// Replaces the data folder by a copy of the primary that `desired` names, configured so. A copy
-    /// that an earlier call had finished is used; any other begins anew. Refused while a server
+    /// that an earlier call had finished for the same epoch is used (S3: at another it may be of another history); any
+    /// other begins anew. Refused while a server
     /// runs here, and when the data here are of another cluster.
     pub async fn clone_from(
         &self,
@@ -50,7 +51,7 @@ impl Postgres {
         let marker = self.inner.paths.cloned_marker.clone();
         let whole = self.look(move |_| durable::read(&marker)).await?;
         let resumes = matches!(before, DataDir::Absent)
-            && whole.is_some_and(|text| text.trim() == source.system_identifier.to_string())
+            && whole.is_some_and(|text| text == mark(source.system_identifier, desired))
             && self.inner.paths.new.exists();
         if !resumes {
             self.check_stopped().await?;
@@ -200,7 +201,7 @@ fn put_in_place(
         }
     }
     apply::write(inner, &paths.new, desired, apply::Lasts::Surely)?;
-    durable::write(&paths.cloned_marker, system_identifier.to_string().as_bytes(), None)?;
+    durable::write(&paths.cloned_marker, mark(system_identifier, desired).as_bytes(), None)?;
     let aside = match std::fs::read_dir(&paths.data).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
             let aside = paths.aside(inner.clock.now());
@@ -217,4 +218,9 @@ fn put_in_place(
     failpoint::after("swap-folders");
     durable::remove(&paths.cloned_marker)?;
     Ok(Cloned { aside })
+}
+
+/// Of what a whole copy is.
+fn mark(system_identifier: u64, desired: &Desired) -> String {
+    format!("{system_identifier} at epoch {}\n", desired.epoch)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use decision::hash::Hash;
 use decision::plan::Epoch;
 
 use super::error::PostgresError;
@@ -220,8 +221,8 @@ pub(super) fn standby_name(name: &str) -> Result<(), PostgresError> {
 /// Slots of this prefix are Regent's; no other is ever dropped.
 pub const SLOT_PREFIX: &str = "regent_";
 
-/// PostgreSQL's `NAMEDATALEN`, without the zero.
-const SLOT_NAME_MOST: usize = 63;
+/// PostgreSQL's `NAMEDATALEN`, without the zero, the mark, and the longest epoch.
+const STEM_MOST: usize = 63 - EPOCH_MARK.len() - 20;
 
 /// By which the replica of that name follows whoever holds the lease at that epoch. Slots know only small letters,
 /// digits and underscores.
@@ -230,10 +231,14 @@ const SLOT_NAME_MOST: usize = 63;
 /// slots of its own epoch, so whoever was told to follow an older one is sent nothing until its agent told it anew,
 /// and has seen whose timelines it holds.
 pub fn slot_name(application_name: &str, epoch: Epoch) -> String {
-    let of_epoch = epoch.to_string();
     let mut slot = of_any_epoch(application_name);
-    slot.truncate(SLOT_NAME_MOST - EPOCH_MARK.len() - of_epoch.len());
-    slot + EPOCH_MARK + &of_epoch
+    if slot.len() > STEM_MOST {
+        // What two long names do not share is their end.
+        let hash = Hash::default().chain(application_name.as_bytes()).to_string();
+        slot.truncate(STEM_MOST - 9);
+        slot = format!("{slot}_{}", &hash[..8]);
+    }
+    format!("{slot}{EPOCH_MARK}{epoch}")
 }
 
 /// Before the epoch in the name of a slot.
@@ -269,9 +274,11 @@ mod tests {
     fn a_slot_name_is_one_that_postgresql_takes() {
         assert_eq!(slot_name("eu-west-1", Epoch(7)), "regent_eu_west_1_e7");
         assert_ne!(slot_name("a_b", Epoch(7)), slot_name("a-b", Epoch(7)));
-        let long = |epoch| slot_name(&"x".repeat(200), Epoch(epoch));
-        assert!(long(7).len() <= 63 && long(u64::MAX).ends_with(&format!("_e{}", u64::MAX)));
-        assert_ne!(long(7), long(8));
+        let long = |end: &str, epoch| slot_name(&("x".repeat(60) + end), Epoch(epoch));
+        assert_eq!(long("a", u64::MAX).len(), 63);
+        assert!(long("a", u64::MAX).ends_with(&format!("_e{}", u64::MAX)));
+        assert_ne!(long("a", 7), long("a", 8));
+        assert_ne!(long("a", 7), long("b", 7));
     }
 
     #[test]

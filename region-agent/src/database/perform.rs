@@ -425,16 +425,17 @@ impl Keeper {
         let is_primary = look.seen.process == Process::Primary;
         let desired = self.desired(goal, Role::Primary);
         let sql = self.connection.get(postgres).await.map_err(say)?;
-        if is_primary {
-            for slot in &slots {
-                sql.ensure_slot(slot).await.map_err(say)?;
-            }
-            if is_first {
-                sql.ensure_roles().await.map_err(say)?;
-                sql.apply(&desired, APPLY_WITHIN).await.map_err(say)?;
-            }
+        let mut lacking = Ok(());
+        for slot in &slots {
+            // One that cannot be made, where there are too many, keeps no other back.
+            lacking = lacking.and(sql.ensure_slot(slot).await.map_err(say));
         }
         sql.retain_slots(&slots).await.map_err(say)?;
+        lacking?;
+        if is_primary && is_first {
+            sql.ensure_roles().await.map_err(say)?;
+            sql.apply(&desired, APPLY_WITHIN).await.map_err(say)?;
+        }
         if is_primary {
             self.tend_users(goal, postgres, is_first).await;
         }

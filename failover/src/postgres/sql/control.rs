@@ -196,25 +196,31 @@ select case when old is null then (pg_create_physical_replication_slot({new}, tr
         self.value("making a slot", &sql).await.map(drop)
     }
 
-    pub async fn drop_slot(&self, name: &str) -> Result<(), PostgresError> {
-        let literal = our_slot(name)?;
-        let sql = format!(
-            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = {literal}"
-        );
-        self.value("dropping a slot", &sql).await.map(drop)
-    }
-
     /// Drops every slot of Regent's that is not among these, also those left from when this instance
-    /// was a primary; those in use stay. Their names.
-    pub async fn retain_slots(&self, keep: &BTreeSet<String>) -> Result<Vec<String>, PostgresError> {
+    /// was a primary. Who is sent by one of them is not any more (S3): it was told so at another epoch.
+    pub async fn retain_slots(&self, keep: &BTreeSet<String>) -> Result<(), PostgresError> {
         let kept: Vec<String> = keep.iter().map(|name| literal(name)).collect();
+        // It comes again at once, and may be there before the slot is gone.
         let sql = format!(
-            "select coalesce(json_agg(slot_name), '[]')::text from (select slot_name,
-  pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_type = 'physical' and not active
-  and starts_with(slot_name, '{SLOT_PREFIX}') and not slot_name = any (array[{}]::text[])) as dropped",
+            "do $do$ declare slot record; begin
+  for slot in select slot_name from pg_replication_slots where slot_type = 'physical'
+    and starts_with(slot_name, '{SLOT_PREFIX}') and not slot_name = any (array[{}]::text[])
+  loop
+    for attempt in 1..20 loop
+      begin
+        perform pg_drop_replication_slot(slot.slot_name);
+        exit;
+      exception when object_in_use then
+        perform pg_terminate_backend(active_pid) from pg_replication_slots
+          where slot_name = slot.slot_name and active_pid is not null;
+        perform pg_sleep(0.005);
+      end;
+    end loop;
+  end loop;
+end $do$",
             kept.join(", ")
         );
-        self.json("dropping slots", &sql).await
+        self.value("dropping slots", &sql).await.map(drop)
     }
 }
 
