@@ -44,8 +44,8 @@ pub struct History {
     granted: (Epoch, Option<Duration>),
     /// And who might have been chosen then: had come to rest for that, and a session, and had not just fallen.
     pub were_there: BTreeSet<RegionName>,
-    /// By which grant a person gave up what it loses; it stands until somebody takes writes, or the grant is undone.
-    accepted: Option<(Epoch, RegionName)>,
+    /// What a person gave up by granting this one the lease, until somebody takes writes, or the grant is undone.
+    given_up: Option<(RegionName, Vec<Acknowledged>)>,
     /// Who took writes last.
     wrote_last: Option<RegionName>,
     /// What replicas had, and what they were left with when their data were put back.
@@ -74,7 +74,7 @@ impl History {
             newest: Epoch::default(),
             may_lose: None,
             granted: (Epoch::default(), None),
-            accepted: None,
+            given_up: None,
             wrote_last: None,
             were_there: BTreeSet::new(),
             put_back: Vec::new(),
@@ -124,17 +124,28 @@ impl History {
 
     /// What is declared from now on, as far as whoever writes is known to go by it: of what was in force before and
     /// after a grant, what is looser.
-    pub fn is_declared(&mut self, state: &State) {
+    pub fn is_declared<'a>(&mut self, state: &State, log_of: impl Fn(&RegionName) -> Option<&'a Log>) {
         let Some((wished, held)) = state.database(&self.service) else { return };
-        let is_undone =
-            |(_, to): &mut (Epoch, RegionName)| held.vacancy().is_some_and(|it| it.last.as_ref() != Some(to));
-        self.accepted.take_if(is_undone);
-        if let Some(plan) = plan_of(state, &self.service, held.epoch).filter(|plan| plan.accepts_loss) {
-            self.accepted = Some((plan.epoch, plan.to.clone()));
+        let last = held.vacancy().and_then(|vacancy| vacancy.last.as_ref());
+        let is_undone = |(to, _): &mut (RegionName, _)| last.is_some_and(|last| last != to);
+        if let Some((_, counts_again)) = self.given_up.take_if(is_undone) {
+            self.lost -= counts_again.len();
+            self.acknowledged.extend(counts_again);
+            self.acknowledged.sort_by_key(|write| write.at);
         }
         let waits = held.witnesses(wished).iter().all(|witnesses| witnesses.acks > 0);
         let may_lose = (!waits).then(|| wished.max_data_loss.time + LATE);
         if held.epoch != self.granted.0 {
+            let plan = plan_of(state, &self.service, held.epoch);
+            if let Some(plan) = plan.filter(|plan| plan.accepts_loss) {
+                let log = log_of(&plan.to);
+                let is_given_up = |write: &mut Acknowledged| !log.is_some_and(|log| log.has(write.record));
+                let given_up: Vec<_> = self.acknowledged.extract_if(.., is_given_up).collect();
+                self.lost += given_up.len();
+                let (_, before) = self.given_up.take().unzip();
+                self.given_up =
+                    Some((plan.to.clone(), before.into_iter().flatten().chain(given_up).collect()));
+            }
             let rested = |(_, told): &(&RegionName, &InstanceReport)| told.settled == Some(self.granted.0);
             // Nobody waits for whoever has fallen, though it may have the most.
             let fell = self.wrote_last.as_ref().filter(|_| !is_planned(state, &self.service, held.epoch));
@@ -188,15 +199,12 @@ impl History {
         let may_lose = declared.filter(|_| !is_planned(ledger.newest().1, &self.service, epoch));
         // What was acknowledged in synchronous modes is where it was asked for, unless that has lost it since.
         let is_synchronous = declared.is_none();
-        let is_accepted = self.accepted.take_if(|(granted, _)| *granted <= epoch).is_some();
+        self.given_up = None;
         self.acknowledged.retain(|write| {
             let has = log.has(write.record);
             // Some replica lost it; its word that it has it may have been under way then.
             let is_put_back =
                 || self.put_back.iter().any(|(from, to)| from.has(write.record) && !to.has(write.record));
-            if is_accepted {
-                return has;
-            }
             if !has && is_synchronous && is_put_back() {
                 self.missed.push(Missed { machine, epoch, record: write.record });
             } else if !has && may_lose.is_none_or(|within| last.since(write.at) > within) {
@@ -228,7 +236,37 @@ fn plan_of<'a>(state: &'a State, service: &ServiceName, epoch: Epoch) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use decision::command::Command;
+    use decision::config::Mode;
+    use decision::database::{Owner, Proof, Vacancy};
+    use decision::testing::{World, three_regions, with_database};
+
     use super::*;
+
+    /// What is acknowledged up to 80 is where nobody is any more; ap, which has up to 50, is granted the lease all the
+    /// same, as a person wished.
+    fn given_up() -> (History, Ledger, Log, State) {
+        let (app, ap) = (ServiceName::from("app"), RegionName::from("ap"));
+        let mut config = three_regions();
+        with_database(&mut config, "app", Mode::Sync { acks: 1 });
+        let mut world = World::new(config);
+        world.run_for(Duration::from_secs(5));
+        let plan =
+            decision::decide::force(&world.state, world.now, &app, Some(&ap), true, "".into()).unwrap();
+        world.must(Command::OpenPlan { plan: plan.clone(), explanation: None });
+        let mut state = world.state.clone();
+        let held = state.databases.get_mut(&app).unwrap();
+        (held.epoch, held.owner) = (plan.epoch, Owner::Held(ap));
+        let (mut history, mut ledger) = (History::new(app, false, true, false), Ledger::default());
+        let mut log = Log::new(history.branch(), 1, 100);
+        for end in [40, 80] {
+            let record = Record { end, ..log.newest() };
+            history.acknowledges(Moment(1), &"us".into(), record, Epoch(1), &mut ledger);
+        }
+        log.cut(50);
+        history.is_declared(&state, |_| Some(&log));
+        (history, ledger, log, state)
+    }
 
     #[test]
     fn what_went_with_old_data_is_looked_for_elsewhere_and_all_else_must_be_there() {
@@ -250,5 +288,35 @@ mod tests {
         assert_eq!(history.missed.iter().map(|missed| missed.record.end).collect::<Vec<_>>(), [80]);
         history.takes_writes(Moment(3), 4, Epoch(3), Some(&cut(30)), &mut ledger);
         assert_eq!(ledger.violations()[0].invariant, "S3", "nobody lost that one");
+    }
+
+    #[test]
+    fn what_a_person_gave_up_is_what_that_one_lacked_and_no_more() {
+        let (mut history, mut ledger, mut log, state) = given_up();
+        history.takes_writes(Moment(2), 4, Epoch(2), Some(&log), &mut ledger);
+        assert_eq!(history.lost, 1);
+        assert_eq!(ledger.violations(), []);
+        // The plan is open for a while.
+        history.is_declared(&state, |_| Some(&log));
+        log.cut(30);
+        history.takes_writes(Moment(4), 5, Epoch(3), Some(&log), &mut ledger);
+        assert_eq!(ledger.violations()[0].invariant, "S3");
+    }
+
+    #[test]
+    fn what_was_given_up_counts_again_when_the_grant_is_undone() {
+        let (mut history, mut ledger, log, mut state) = given_up();
+        let held = state.databases.get_mut(&"app".into()).unwrap();
+        held.owner = Owner::Vacant(Vacancy {
+            last: Some("us".into()),
+            proof: Proof::default(),
+            why: String::new(),
+            since: decision::time::Time(0),
+            late: Duration::ZERO,
+        });
+        history.is_declared(&state, |_| Some(&log));
+        assert_eq!(history.lost, 0);
+        history.takes_writes(Moment(2), 4, Epoch(2), Some(&log), &mut ledger);
+        assert_eq!(ledger.violations()[0].invariant, "S3");
     }
 }

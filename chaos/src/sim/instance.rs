@@ -260,7 +260,7 @@ impl Instance {
                 if look.seen.process == SeenProcess::Primary {
                     self.disk.anew = self.disk.anew.max(goal.reinit);
                     self.settles_commits(&goal, commits, postgres, ground);
-                    postgres.is_tended(goal.epoch);
+                    postgres.is_tended(goal.epoch, ground);
                 }
                 self.looks_in(CALM, ground);
             }

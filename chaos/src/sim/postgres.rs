@@ -125,6 +125,8 @@ struct Commit {
 #[derive(Debug)]
 struct Sender {
     session: u64,
+    /// Of its slot.
+    epoch: Epoch,
     name: RegionName,
     flushed: Option<u64>,
     heard: Uptime,
@@ -340,10 +342,17 @@ impl Postgres {
         self.connects(ground);
     }
 
-    /// What a primary owes its replicas: a slot of this epoch for each.
-    pub fn is_tended(&mut self, epoch: Epoch) {
-        if let (Files::Present(data), Process::Primary(_)) = (&mut self.files, &self.process) {
-            data.slots = Some(epoch);
+    /// What a primary owes its replicas: a slot of this epoch for each. Who is sent by one of before is not any more.
+    pub fn is_tended(&mut self, epoch: Epoch, ground: &mut Ground) {
+        let (Files::Present(data), Process::Primary(primary)) = (&mut self.files, &mut self.process) else {
+            return;
+        };
+        if data.slots.replace(epoch) != Some(epoch) {
+            for (machine, sender) in
+                primary.senders.extract_if(.., |_, sender| sender.epoch != epoch).collect::<Vec<_>>()
+            {
+                self.send(machine, Message::Closed { session: sender.session }, ground);
+            }
         }
     }
 
@@ -583,7 +592,7 @@ impl Postgres {
         if may.is_err() || !has_slot {
             return self.send(from, Message::Closed { session }, ground);
         }
-        primary.senders.insert(from, Sender { session, name, flushed: Some(log.end), heard });
+        primary.senders.insert(from, Sender { session, epoch, name, flushed: Some(log.end), heard });
         self.sends(ground);
     }
 

@@ -574,7 +574,10 @@ impl World {
             }
             let set = state.zones.values().next().and_then(|zone| zone.records.first());
             self.led.note(self.ground.queue.now(), state.zone_generation, set, &REGIONS.map(Into::into));
-            self.ground.history.is_declared(state);
+            let log_of = |region: &decision::name::RegionName| {
+                self.servers.iter().find(|server| server.name == *region)?.log()
+            };
+            self.ground.history.is_declared(state, log_of);
             self.seen = (index, state.journal.last_seq());
         }
         for phase in std::mem::take(&mut self.ground.phases) {
