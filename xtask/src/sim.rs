@@ -15,7 +15,7 @@ const SEEDS: &str = "1..601,657,1697,2042,2639,2836,2918,5313,5538,9768,10092,10
 const LONGER_SEEDS: &str = "601..100001";
 const LONGER_S: &str = "300";
 /// At most, for each bug.
-const MUTANT_SEEDS: &str = "500";
+const MUTANT_SEEDS: &str = "1000";
 const SAME_SEEDS: &str = "1..17";
 const WHOLE_SEEDS: &str = "1..41";
 const WHOLE_SAME_SEEDS: &str = "1..5";
