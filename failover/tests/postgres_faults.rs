@@ -22,6 +22,15 @@ async fn files(instance: &Instance) -> Files {
     }
 }
 
+/// Gives the timeline that it begins.
+async fn promote(instance: &Instance, epoch: u64) -> u32 {
+    let sql = instance.sql().await;
+    sql.promote().await.unwrap();
+    sql.wait_writable(PATIENCE).await.unwrap();
+    sql.apply(&primary(epoch), PATIENCE).await.unwrap();
+    sql.observe().await.unwrap().timeline
+}
+
 /// An old primary that crashed with writes of its own, and the new one.
 async fn parted() -> (Instance, Instance) {
     parted_with(|_| {}).await
@@ -36,9 +45,7 @@ async fn parted_with(change: impl Fn(&mut Settings)) -> (Instance, Instance) {
     sql.final_position(PATIENCE).await.unwrap();
     a.psql("insert into t select generate_series(1, 20000)::text").unwrap();
     a.crash();
-    sql.promote().await.unwrap();
-    sql.wait_writable(PATIENCE).await.unwrap();
-    sql.apply(&primary(2), PATIENCE).await.unwrap();
+    promote(&b, 2).await;
     sql.ensure_slot(&slot("region-a")).await.unwrap();
     (a, b)
 }
@@ -137,9 +144,7 @@ async fn postgres_a_replica_that_crashed_is_not_recovered_by_force() {
     assert_eq!(files(&b).await.control.state, ClusterState::InArchiveRecovery);
     a.stop().await;
     let sql = c.sql().await;
-    sql.promote().await.unwrap();
-    sql.wait_writable(PATIENCE).await.unwrap();
-    sql.apply(&primary(2), PATIENCE).await.unwrap();
+    promote(&c, 2).await;
     sql.ensure_slot(&slot("region-b")).await.unwrap();
     let desired = replica(2, Some(c.upstream_for("region-b")));
     assert_eq!(b.postgres.rewind_from(&desired).await.unwrap(), Rewound::StartFirst);
@@ -302,9 +307,7 @@ async fn postgres_a_replica_that_is_ahead_of_the_new_primary_is_rewound() {
     a.psql("insert into t values ('ahead')").unwrap();
     eventually("the row", async || b.psql("select v from t").is_ok_and(|v| v == "ahead")).await;
     a.crash();
-    sql.promote().await.unwrap();
-    sql.wait_writable(PATIENCE).await.unwrap();
-    sql.apply(&primary(2), PATIENCE).await.unwrap();
+    promote(&c, 2).await;
     sql.ensure_slot(&slot("region-b")).await.unwrap();
     b.stop().await;
     assert_eq!(files(&b).await.control.state, ClusterState::ShutDownInRecovery);
@@ -347,14 +350,6 @@ async fn follow(replica_of: (&Instance, &str), epoch: u64) -> Desired {
     let slot = slot_name(name, Epoch(epoch));
     of.sql().await.ensure_slot(&slot).await.unwrap();
     replica(epoch, Some(Upstream { slot: Some(slot), ..of.upstream_for(name) }))
-}
-
-async fn promote(instance: &Instance, epoch: u64) -> u32 {
-    let sql = instance.sql().await;
-    sql.promote().await.unwrap();
-    sql.wait_writable(PATIENCE).await.unwrap();
-    sql.apply(&primary(epoch), PATIENCE).await.unwrap();
-    sql.observe().await.unwrap().timeline
 }
 
 /// S3: what it was told at an older epoch leads to another history under the same number, and would confirm commits

@@ -43,8 +43,8 @@ const GROUPS: [Group; 4] = [
 const OTHERS: [&str; 3] = ["unit", "live", "sim"];
 
 pub fn test(names: &[String]) -> anyhow::Result<ExitCode> {
+    let known: Vec<&str> = GROUPS.iter().map(|group| group.name).chain(OTHERS).collect();
     for name in names {
-        let known: Vec<&str> = GROUPS.iter().map(|group| group.name).chain(OTHERS).collect();
         if !known.contains(&name.as_str()) {
             bail!("there is no group {name:?}; there are {}", known.join(", "));
         }

@@ -1,6 +1,6 @@
 //! Operators: planned moves, and what else a person may ask for at a bad moment: a move by force, whatever may be lost
-//! by it, a plan that was made long ago, the end of a plan that runs, a pause, a drain, a copy anew, another configuration, one that somebody else has changed
-//! meanwhile.
+//! by it, a plan that was made long ago, the end of a plan that runs, a pause, a drain, a copy anew, another
+//! configuration, one that somebody else has changed meanwhile.
 
 use std::time::Duration;
 

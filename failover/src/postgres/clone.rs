@@ -34,9 +34,9 @@ pub(super) fn upstream_of(desired: &Desired) -> Result<&Upstream, PostgresError>
 
 impl Postgres {
     /// Replaces the data folder by a copy of the primary that `desired` names, configured so. A copy
-    /// that an earlier call had finished for the same epoch is used (S3: at another it may be of another history); any
-    /// other begins anew. Refused while a server
-    /// runs here, and when the data here are of another cluster.
+    /// that an earlier call had finished for the same epoch is used (S3: at another it may be of another
+    /// history); any other begins anew. Refused while a server runs here, and when the data here are of
+    /// another cluster.
     pub async fn clone_from(
         &self,
         desired: &Desired,
