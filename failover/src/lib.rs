@@ -6,4 +6,6 @@ pub mod dns;
 pub mod drill;
 pub mod postgres;
 pub mod retry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod up;

@@ -382,8 +382,7 @@ async fn with_no_controller_alive_a_restarted_agent_watches_and_serves_dns() {
     agent.stop().await;
     controller.die();
 
-    let port = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", failover::testing::free_port());
     let again = Settings {
         dns_listen: Some(listen.parse().unwrap()),
         ..settings(&authority, &[&address], dir.path())

@@ -188,8 +188,8 @@ impl Inside {
         let mut controllers = BTreeMap::new();
         let mut dns = BTreeMap::new();
         for region in REGIONS {
-            controllers.insert(region.to_owned(), free_address().await?);
-            dns.insert(region.to_owned(), free_address().await?);
+            controllers.insert(region.to_owned(), free_address());
+            dns.insert(region.to_owned(), free_address());
         }
         let own = |who: &str| {
             let near = [&services, &controllers, &dns].map(|addresses| addresses[who].clone());
@@ -218,7 +218,7 @@ impl Inside {
                 raft,
                 region: region.into(),
                 grpc_listen: controllers[region].clone(),
-                http_listen: free_address().await?,
+                http_listen: free_address(),
                 initial_members: members.clone(),
             };
             let (host, stop) = (own(region), stop.clone());
@@ -364,9 +364,8 @@ impl Inside {
     }
 }
 
-async fn free_address() -> anyhow::Result<String> {
-    // Held until the process ends by nobody: a later bind may race with another program, not with us.
-    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string())
+fn free_address() -> String {
+    format!("127.0.0.1:{}", failover::testing::free_port())
 }
 
 /// A service that is always well.

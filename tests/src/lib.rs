@@ -4,15 +4,14 @@ pub mod browser;
 pub mod database;
 pub mod inside;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::UdpSocket;
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+use failover::testing::free_ports;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -20,6 +19,8 @@ use serde_json::Value;
 /// Far longer than anything here takes on a quiet machine; a test that needs it has failed.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// As many as `failover up` needs from its base port on, for up to five regions with a database.
+const PORTS: u16 = 120;
 /// What runs in a region.
 pub const PARTS: [&str; 3] = ["service", "controller", "agent"];
 
@@ -44,7 +45,7 @@ impl Cluster {
     pub fn up_with(profile: &str, config: &Path) -> anyhow::Result<Cluster> {
         let mut cluster = Cluster {
             folder: tempfile::tempdir()?,
-            base_port: free_block()?,
+            base_port: free_ports(PORTS),
             profile: profile.to_owned(),
             ready: Value::Null,
             commands: BTreeMap::new(),
@@ -322,25 +323,4 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let path = folder.join(name);
     ensure!(path.exists(), "{} is not built: `cargo build --workspace --bins` first", path.display());
     Ok(path)
-}
-
-/// Sixty ports in a row that nobody listens on, given to no other test of this process: below the ports
-/// the kernel gives away, and beginning elsewhere in each process.
-fn free_block() -> anyhow::Result<u16> {
-    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    const FIRST: u16 = 20_000;
-    const BLOCK: u16 = 60;
-    const BLOCKS: u16 = 200;
-    let own = (std::process::id() % u32::from(BLOCKS)) as u16;
-    let mut taken = TAKEN.lock().expect("no panic under this lock");
-    for base in (own..BLOCKS).chain(0..own).map(|n| FIRST + n * BLOCK) {
-        let free = (base..base + BLOCK).all(|port| {
-            UdpSocket::bind(("127.0.0.1", port)).is_ok()
-                && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
-        });
-        if free && taken.insert(base) {
-            return Ok(base);
-        }
-    }
-    bail!("no {BLOCK} free ports in a row between {FIRST} and {}", FIRST + BLOCKS * BLOCK)
 }

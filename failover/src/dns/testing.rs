@@ -9,7 +9,7 @@ pub mod tools;
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::tsig::TsigKey;
+use crate::testing::free_port;
 pub use relay::{Lose, Relay};
 
 /// A TSIG key that a test server knows.
@@ -112,7 +113,7 @@ async fn start(prepare: Prepare, zone: &str, key: &Key) -> Server {
     // Another process may take the port between its choice and its use.
     for _ in 0..3 {
         let dir = TempDir::new().expect("a temporary folder can be made");
-        let port = free_port().expect("loopback has a free port");
+        let port = free_port();
         let log = fs::File::create(dir.path().join("log")).expect("the folder is ours");
         let errors = log.try_clone().expect("a file handle can be cloned");
         let mut command = prepare(dir.path(), port, &zone, key).expect("the server's files can be written");
@@ -142,17 +143,6 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         false
-    }
-}
-
-/// A port that is free for UDP and TCP on loopback.
-pub fn free_port() -> io::Result<u16> {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = tcp.local_addr()?.port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
     }
 }
 

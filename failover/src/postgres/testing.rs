@@ -2,7 +2,7 @@
 //! without rights, ended by its process ids when dropped.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -46,12 +46,9 @@ impl Instance {
         // PostgreSQL's user passes through it.
         let passable = fs::Permissions::from_mode(0o711);
         fs::set_permissions(dir.path(), passable).expect("the folder is ours");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        drop(listener);
         let (data, socket) = (dir.path().join("data"), dir.path().join("run"));
         let mut settings = Settings::new(data, socket, name, Secret::new(PASSWORD));
-        settings.port = port;
+        settings.port = crate::testing::free_port();
         settings.listen_addresses = vec![Ipv4Addr::LOCALHOST.to_string()];
         settings.wal_keep_mib = 64;
         // A test is not to fail for a machine under load.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use super::support::{Daemon, free_port, serve, until_answer, zone};
+use failover::testing::free_port;
+
+use super::support::{Daemon, serve, until_answer, zone};
 
 #[tokio::test]
 async fn unbound_sees_a_change_after_the_ttl() {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::support::{Daemon, free_port, serve, serve_at, short, until_answer, zone};
+use failover::testing::free_port;
+
+use super::support::{Daemon, serve, serve_at, short, until_answer, zone};
 
 fn named(dir: &Path, port: u16, primary: u16) -> Daemon {
     let conf = format!(

@@ -59,17 +59,6 @@ pub(crate) async fn serve_at(bind: SocketAddr, data_dir: &Path, zones: Vec<Zone>
     server
 }
 
-/// A port that was free for UDP and TCP a moment ago.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let udp = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 /// A server process; killed when dropped.
 pub(crate) struct Daemon {
     child: Child,

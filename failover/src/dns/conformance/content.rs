@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use decision::dns::{RecordSet, RecordType};
 
-use super::super::testing::free_port;
 use super::super::verify::Finding;
 use super::super::{DnsError, Outcome};
 use super::{Bed, a, aaaa, cname, set};
+use crate::testing::free_port;
 
 pub(super) async fn create_change_and_remove(bed: &Bed<'_>) {
     let (actuator, name) = (bed.actuator(), bed.name("create"));
@@ -72,7 +72,7 @@ pub(super) async fn dry_run_changes_nothing(bed: &Bed<'_>) {
 
 pub(super) async fn verification(bed: &Bed<'_>) {
     let name = bed.name("verify");
-    let nobody = format!("127.0.0.1:{}", free_port().unwrap());
+    let nobody = format!("127.0.0.1:{}", free_port());
     let actuator = bed.built(|reach| {
         reach.authoritative = vec![bed.server.addr(), nobody.clone()];
         reach.step_timeout = Duration::from_secs(1);

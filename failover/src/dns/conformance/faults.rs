@@ -6,9 +6,10 @@ use futures::future::join_all;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::super::testing::{Lose, Relay, free_port};
+use super::super::testing::{Lose, Relay};
 use super::super::{Class, DnsError, Outcome};
 use super::{Bed, Built, PATIENT, a, cname};
+use crate::testing::free_port;
 
 pub(super) async fn race(bed: &Bed<'_>) {
     const CLIENTS: usize = 20;
@@ -52,7 +53,7 @@ pub(super) async fn lost_answers(bed: &Bed<'_>) {
 }
 
 pub(super) async fn unreachable_is_bounded(bed: &Bed<'_>) {
-    let nobody = format!("127.0.0.1:{}", free_port().unwrap());
+    let nobody = format!("127.0.0.1:{}", free_port());
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mute_address = mute.local_addr().unwrap().to_string();
     for server in [nobody, mute_address] {
