@@ -16,6 +16,10 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(10);
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// To shut a database down in order, after a checkpoint; past it the old primary goes on.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Before another region is tried, whose agents may reach what these do not.
+const ATTEMPTS: u32 = 5;
+/// Where the service is already, whoever serves its name must hear of it: as often as the plan has time for.
+const UNTIL_HEARD: u32 = u32::MAX;
 /// Beyond the lease, for the entries in the log.
 const FENCE_SPARE: Duration = Duration::from_secs(5);
 /// The agent gives the lease back before, if it cannot; or the lease expires.
@@ -215,11 +219,14 @@ impl List {
     }
 
     fn shift(&mut self, wish: &Wish, zone: DnsName, provider: DnsProvider, set: Vec<RecordSet>, last: bool) {
-        let executor = match provider {
-            DnsProvider::Embedded => Executor::Controllers,
-            DnsProvider::Rfc2136 { .. } => Executor::Agent(wish.to.clone()),
+        let is_the_move = last && wish.kind.moves_primary();
+        let (executor, attempts) = match provider {
+            DnsProvider::Embedded => (Executor::Controllers, ATTEMPTS),
+            DnsProvider::Rfc2136 { .. } => {
+                (Executor::Agent(wish.to.clone()), if is_the_move { ATTEMPTS } else { UNTIL_HEARD })
+            }
         };
-        let step = self.add(Action::ShiftDns { zone, provider, set }, executor, DNS_TIMEOUT, 5);
+        let step = self.add(Action::ShiftDns { zone, provider, set }, executor, DNS_TIMEOUT, attempts);
         step.point_of_no_return = last;
     }
 
@@ -251,7 +258,7 @@ impl List {
         };
         if !servers.is_empty() {
             let executor = Executor::Agent(wish.to.clone());
-            self.add(Action::VerifyDns { zone, servers, set }, executor, VERIFY_TIMEOUT, 5);
+            self.add(Action::VerifyDns { zone, servers, set }, executor, VERIFY_TIMEOUT, ATTEMPTS);
         }
     }
 
@@ -277,7 +284,7 @@ impl List {
             return;
         }
         let executor = Executor::Agent(outside(config, state, wish, target, |_| true));
-        self.add(Action::VerifyService { checks }, executor, VERIFY_TIMEOUT, 5);
+        self.add(Action::VerifyService { checks }, executor, VERIFY_TIMEOUT, ATTEMPTS);
     }
 
     fn verify_write(&mut self, config: &Config, state: &State, wish: &Wish) {
@@ -287,7 +294,7 @@ impl List {
         };
         let knows = |region: &RegionName| wished.instances.contains_key(region);
         let executor = Executor::Agent(outside(config, state, wish, wish.to, knows));
-        self.add(Action::VerifyWrite { region: wish.to.clone() }, executor, VERIFY_TIMEOUT, 5);
+        self.add(Action::VerifyWrite { region: wish.to.clone() }, executor, VERIFY_TIMEOUT, ATTEMPTS);
     }
 }
 
