@@ -320,6 +320,13 @@ impl Config {
         self.regions.iter().find(|region| region.name == *name)
     }
 
+    /// Whether DNS servers of others say where this service is.
+    pub fn is_named_elsewhere(&self, service: &ServiceName) -> bool {
+        let records = self.services.get(service).map(|service| service.dns.as_slice()).unwrap_or_default();
+        let mut zones = records.iter().filter_map(|record| self.zones.get(&record.zone));
+        zones.any(|zone| zone.provider != DnsProvider::Embedded)
+    }
+
     /// The regions that host a service, in order of preference.
     pub fn hosts<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Region> {
         self.regions.iter().filter(move |region| !region.witness && region.services.contains(service))

@@ -2,7 +2,7 @@
 //! heals what it did when the drill is over, when nobody can tell that it goes on, or when it has lasted for long enough.
 
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use decision::drill::{BEGINS_AFTER, Fault, FaultGoal};
@@ -36,6 +36,7 @@ pub(crate) struct Drills {
     pub(crate) controllers: Vec<String>,
     pub(crate) region: RegionName,
     pub(crate) prober: Arc<Prober>,
+    pub(crate) outage: Arc<Outage>,
     pub(crate) still: watch::Sender<Still>,
 }
 
@@ -48,7 +49,9 @@ pub(crate) async fn run(drills: Drills, mut goals: watch::Receiver<Arc<Held>>, s
             let fault = fault(&goals.borrow_and_update()).filter(|fault| last != Some(fault.drill));
             if let Some(fault) = fault {
                 last = Some(fault.drill);
-                if fault.region == drills.region {
+                if fault.fault == Fault::ProviderOutage {
+                    drills.loses_providers(&fault, &mut goals).await;
+                } else if fault.region == drills.region {
                     tokio::time::sleep(BEGINS_AFTER).await;
                     drills.suffer(&fault, &witnesses).await;
                 } else if fault.fault.cuts_off() {
@@ -76,7 +79,7 @@ fn fault(held: &Held) -> Option<FaultGoal> {
 
 impl Drills {
     async fn suffer(&self, fault: &FaultGoal, witnesses: &Witnesses) {
-        if matches!(fault.fault, Fault::PlannedMove | Fault::QuorumLoss) {
+        if matches!(fault.fault, Fault::PlannedMove | Fault::QuorumLoss | Fault::ProviderOutage) {
             return;
         }
         tracing::warn!(drill = %fault.drill, fault = %fault.fault, "a fault is caused on purpose");
@@ -89,7 +92,7 @@ impl Drills {
             });
         }
         match fault.fault {
-            Fault::DatabaseCrash | Fault::PlannedMove | Fault::QuorumLoss => {}
+            Fault::DatabaseCrash | Fault::PlannedMove | Fault::QuorumLoss | Fault::ProviderOutage => {}
             Fault::AgentFreeze => freeze(fault.lasts),
             Fault::RegionLoss | Fault::Partition => {
                 let _healed = Healed(self);
@@ -100,12 +103,37 @@ impl Drills {
         }
     }
 
-    /// As long as controllers say so, and no longer than it may last.
     async fn reaches_nothing_of(&self, fault: &FaultGoal, goals: &mut watch::Receiver<Arc<Held>>) {
         let _reached = Reached(&self.prober);
         self.prober.cut_off(Some(fault.region.clone()));
-        let over = goals.wait_for(|held| self::fault(held).is_none_or(|now| now.drill != fault.drill));
-        let _ = tokio::time::timeout(fault.lasts, over).await;
+        over(fault, goals).await;
+    }
+
+    async fn loses_providers(&self, fault: &FaultGoal, goals: &mut watch::Receiver<Arc<Held>>) {
+        tracing::warn!(drill = %fault.drill, service = %fault.service, "DNS servers of others are lost on purpose");
+        let _found = Found(&self.outage);
+        self.outage.set(Some(fault.service.clone()));
+        over(fault, goals).await;
+    }
+}
+
+/// As long as controllers say so, and no longer than it may last.
+async fn over(fault: &FaultGoal, goals: &mut watch::Receiver<Arc<Held>>) {
+    let over = goals.wait_for(|held| self::fault(held).is_none_or(|now| now.drill != fault.drill));
+    let _ = tokio::time::timeout(fault.lasts, over).await;
+}
+
+/// Of which service DNS servers of others hear nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Outage(Mutex<Option<ServiceName>>);
+
+impl Outage {
+    fn set(&self, service: Option<ServiceName>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = service;
+    }
+
+    pub(crate) fn is_of(&self, service: &ServiceName) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(service)
     }
 }
 
@@ -124,6 +152,14 @@ struct Reached<'a>(&'a Prober);
 impl Drop for Reached<'_> {
     fn drop(&mut self) {
         self.0.cut_off(None);
+    }
+}
+
+struct Found<'a>(&'a Outage);
+
+impl Drop for Found<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::contact::Contact;
 use crate::database;
 use crate::database::promises::{Asked, Given};
 use crate::dns::{self, DnsServer};
-use crate::drill::{self, Drills, Still};
+use crate::drill::{self, Drills, Outage, Still};
 use crate::goals::Goals;
 use crate::http::{self, Shown};
 use crate::instances::Instances;
@@ -132,16 +132,19 @@ pub async fn run(settings: Settings, host: Host, shutdown: CancellationToken) ->
         metrics: Arc::clone(&metrics),
     };
     parts.spawn(watching::run(watcher, goals.watch(), shutdown.clone()));
+    let outage = Arc::new(Outage::default());
     let drills = Drills {
         outside,
         credentials: credentials.clone(),
         controllers: controllers.clone(),
         region: agent.region.clone(),
         prober: Arc::clone(&prober),
+        outage: Arc::clone(&outage),
         still: stand_still.clone(),
     };
     parts.spawn(drill::run(drills, goals.watch(), shutdown.clone()));
     let actor = Actor {
+        outage,
         host: host.clone(),
         cluster,
         region: agent.region.clone(),

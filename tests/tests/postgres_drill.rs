@@ -1,10 +1,12 @@
 //! `failover drill`: failures caused on purpose on a running system, measured from outside; and healed, whatever becomes
 //! of whoever caused them.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use failover::dns::testing::{Key, Server};
 use serde_json::Value;
 use tests::{Cluster, browser, eventually, program, root, text};
 
@@ -124,6 +126,54 @@ fn postgres_a_drill_takes_all_controllers_away_and_clients_do_not_notice() -> an
     assert_eq!(cluster.writer()?, HOME);
     let gap_ms = report["measured"]["longest_gap_ms"].as_u64().context("measured")?;
     ensure!(gap_ms < 5_000, "{report:#}");
+    cluster.all_is_well()
+}
+
+/// The sample, whose names a BIND serves. `folder`: for what agents read as long as they run.
+fn up_with_bind(server: &Server, key: &Key, folder: &Path) -> anyhow::Result<Cluster> {
+    let secret = folder.join("tsig");
+    std::fs::write(&secret, &key.secret)?;
+    let sample = std::fs::read_to_string(root().join("regions.yml"))?;
+    let Key { name, algorithm, .. } = key;
+    let (at, zone, secret_file) = (server.addr(), server.zone(), secret.display());
+    let zones = format!(
+        "dns:\n  zones:\n    {zone}:\n      provider: rfc2136\n      server: {at}\n      \
+         tsig: {{name: {name}, algorithm: {algorithm}, secret_file: {secret_file}}}\n"
+    );
+    let file = folder.join("regions.yml");
+    std::fs::write(&file, format!("{sample}\n{zones}"))?;
+    let cluster = Cluster::up_with("balanced", &file)?;
+    cluster.all_is_well()?;
+    Ok(cluster)
+}
+
+#[test]
+fn postgres_a_drill_moves_the_service_while_bind_cannot_be_told() -> anyhow::Result<()> {
+    let key = Key::new("regent");
+    let server = tokio::runtime::Runtime::new()?.block_on(Server::bind("regent.test", &key));
+    let folder = tempfile::tempdir()?;
+    let cluster = up_with_bind(&server, &key, folder.path())?;
+    let home = cluster.address(HOME);
+    eventually("BIND names its home", || Ok(cluster.dig_at(&server.addr())? == home))?;
+    let url = cluster.page_by_name("app.regent.test");
+    let (output, report) = ran(&cluster, "dns-provider-outage", &["--url", &url])?;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(report["ended"]["why"], "its longest duration was over");
+    let checks = report["checks"].as_array().context("checks")?;
+    let told = checks.iter().find(|check| check["name"].as_str().is_some_and(|name| name.starts_with("L3")));
+    assert_eq!(told.context("names were judged")?["result"], "PASS", "{report:#}");
+    // Writes moved at once; what BIND says, after the outage, and back with the service.
+    let moments = report["timeline"].as_array().context("a timeline")?;
+    let at = |phase: &str| -> Vec<u64> {
+        moments
+            .iter()
+            .filter(|moment| moment["phase"] == phase)
+            .filter_map(|moment| moment["at"].as_u64())
+            .collect()
+    };
+    let (promoted, healed, seen) = (at("promotion"), at("healed"), at("resolver_sees"));
+    ensure!(promoted[0] < healed[0] && seen[0] >= healed[0] && seen.len() == 2, "{report:#}");
+    assert_eq!(cluster.dig_at(&server.addr())?, home);
     cluster.all_is_well()
 }
 

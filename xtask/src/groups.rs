@@ -35,7 +35,11 @@ const GROUPS: [Group; 4] = [
             "sqlite3",
         ],
     },
-    Group { name: "postgres", filter: "postgres_", packages: &["postgresql", "procps", "chromium"] },
+    Group {
+        name: "postgres",
+        filter: "postgres_",
+        packages: &["postgresql", "procps", "chromium", "bind9", "bind9-dnsutils"],
+    },
     Group { name: "cluster", filter: "cluster_", packages: &["bind9-dnsutils", "curl", "strace"] },
     Group { name: "netns", filter: "netns_", packages: NETNS },
 ];

@@ -5,13 +5,12 @@
 use super::Round;
 use super::home::held_back;
 use super::moves::{Case, Choice, Move};
-use crate::config::DnsProvider;
 use crate::explain::Explanation;
 use crate::plan::Kind;
 
 pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
     let generation = case.state.config_generation;
-    if case.placement.published == generation || !is_named_elsewhere(case) {
+    if case.placement.published == generation || !case.config.is_named_elsewhere(case.service) {
         return Choice::Rest;
     }
     if let Some(obstacle) = held_back(round, case, Kind::Publish) {
@@ -30,13 +29,5 @@ pub(super) fn choose(round: &mut Round, case: &Case, why: &mut Explanation) -> C
             _ => format!("configuration generation {generation} names it in DNS servers of others"),
         },
         loss: None,
-    })
-}
-
-fn is_named_elsewhere(case: &Case) -> bool {
-    let records =
-        case.config.services.get(case.service).map(|service| service.dns.as_slice()).unwrap_or_default();
-    records.iter().any(|record| {
-        case.config.zones.get(&record.zone).is_some_and(|zone| zone.provider != DnsProvider::Embedded)
     })
 }

@@ -78,6 +78,23 @@ pub fn obstacles(state: &State, wish: &Wish, now: Time) -> Vec<String> {
             && !state.databases.contains_key(service),
         format!("{service} has no database"),
     );
+    if wish.fault == Fault::ProviderOutage {
+        check(
+            !state.databases.contains_key(service),
+            format!("{service} has no database: it moves with its names alone, so that it would only stay"),
+        );
+        check(
+            !config.is_named_elsewhere(service),
+            format!("{service} has no name in DNS servers of others: Regent's own are nobody's but Regent's"),
+        );
+        check(
+            wish.lasts >= config.strategy.recovery_timeout,
+            format!(
+                "the plan would be given up before it is over: it may last for less than {} (recovery_timeout)",
+                Human(config.strategy.recovery_timeout)
+            ),
+        );
+    }
     if let Some(open) = state.plans.values().find(|record| record.is_open()) {
         check(true, format!("{} is open: what would be measured is not the drill alone", open.plan.id));
     }

@@ -55,12 +55,24 @@ pub enum Fault {
     PlannedMove,
     /// The controllers of all regions reach nobody and are reached by nobody: nobody can decide anything.
     QuorumLoss,
+    /// What agents tell the DNS servers of others about the service fails, and the service is moved as planned meanwhile.
+    ProviderOutage,
 }
 
 impl Fault {
     /// Nobody in the region takes part in the cluster while it lasts.
     pub fn cuts_off(self) -> bool {
         matches!(self, Fault::RegionLoss | Fault::Partition)
+    }
+
+    /// The service is moved as planned: no failure makes it move.
+    pub fn moves_as_planned(self) -> bool {
+        matches!(self, Fault::PlannedMove | Fault::ProviderOutage)
+    }
+
+    /// What goes well before it is over shows nothing: it is over when its time is.
+    pub fn is_endured(self) -> bool {
+        matches!(self, Fault::QuorumLoss | Fault::ProviderOutage)
     }
 
     /// Nobody can say that it is over while it lasts.
@@ -78,6 +90,7 @@ impl fmt::Display for Fault {
             Fault::AgentFreeze => "agent-freeze",
             Fault::PlannedMove => "planned move",
             Fault::QuorumLoss => "controller-quorum-loss",
+            Fault::ProviderOutage => "dns-provider-outage",
         })
     }
 }

@@ -167,8 +167,19 @@ pub struct Findings {
     pub expected: Expected,
     pub is_served: bool,
     pub has_rejoined: bool,
+    /// Where the fault was that DNS servers of others could not be told.
+    pub told: Option<Told>,
     /// Ended by a guard, and not because all was seen.
     pub aborted: Option<String>,
+}
+
+/// How DNS servers of others heard that the service had moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// They were to be told, and could not.
+    pub was_missed: bool,
+    /// From when they could be again until all had heard; none: they never did.
+    pub after: Option<Duration>,
 }
 
 /// What a service does that survives the fault.
@@ -215,7 +226,7 @@ impl Report {
 
 /// What it is worth. A violated invariant outweighs all; a run that shows nothing is not passed.
 pub fn judge(objective: &Objective, measured: &Measured, findings: &Findings) -> (Vec<Check>, Verdict) {
-    let checks = vec![
+    let mut checks = vec![
         baseline(measured),
         one_writer(findings),
         nothing_lost(measured, findings),
@@ -223,6 +234,7 @@ pub fn judge(objective: &Objective, measured: &Measured, findings: &Findings) ->
         recovered(objective, measured, findings),
         rejoined(findings),
     ];
+    checks.extend(findings.told.map(told));
     let result = |name: &str| checks.iter().find(|check| check.name == name).map(|check| check.result);
     let fails = |names: &[&str]| names.iter().any(|name| result(name) == Some(CheckResult::Fail));
     let verdict = if fails(&[ONE_WRITER, NOTHING_LOST]) {
@@ -231,7 +243,7 @@ pub fn judge(objective: &Objective, measured: &Measured, findings: &Findings) ->
         Verdict::Aborted
     } else if checks.iter().any(|check| check.result == CheckResult::Inconclusive) {
         Verdict::Inconclusive
-    } else if fails(&[MOVED, RECOVERED, REJOINED]) {
+    } else if fails(&[MOVED, RECOVERED, REJOINED, TOLD]) {
         Verdict::ObjectiveMissed
     } else {
         Verdict::Passed
@@ -245,6 +257,7 @@ const NOTHING_LOST: &str = "S3: no more lost than allowed";
 const MOVED: &str = "the service moved, or stayed, as it should";
 const RECOVERED: &str = "L1: served again within the objective";
 const REJOINED: &str = "L2: the region is back by itself";
+const TOLD: &str = "L3: DNS servers of others heard of it once they could";
 
 pub(super) fn check(name: &str, result: CheckResult, detail: String) -> Check {
     Check { name: name.into(), result, detail }
@@ -309,6 +322,20 @@ fn rejoined(findings: &Findings) -> Check {
     match findings.has_rejoined {
         true => check(REJOINED, CheckResult::Pass, "it is healthy, and its instance follows".into()),
         false => check(REJOINED, CheckResult::Fail, "it was not when the drill ended".into()),
+    }
+}
+
+fn told(told: Told) -> Check {
+    match told {
+        Told { was_missed: false, .. } => check(
+            TOLD,
+            CheckResult::Inconclusive,
+            "nobody had to tell them anything while they were away".into(),
+        ),
+        Told { after: Some(after), .. } => check(TOLD, CheckResult::Pass, format!("after {}", Human(after))),
+        Told { after: None, .. } => {
+            check(TOLD, CheckResult::Fail, "they name the old place: `failover journal` says why".into())
+        }
     }
 }
 
@@ -418,6 +445,11 @@ mod tests {
             measured.requests = of_requests(50, 0);
         };
         assert_eq!(verdict(page_only), Verdict::Passed, "a service without a database");
+        let told =
+            |was_missed, after| verdict(|_, findings| findings.told = Some(Told { was_missed, after }));
+        assert_eq!(told(true, Some(Duration::from_secs(2))), Verdict::Passed);
+        assert_eq!(told(true, None), Verdict::ObjectiveMissed);
+        assert_eq!(told(false, Some(Duration::ZERO)), Verdict::Inconclusive);
         assert_eq!(verdict(|_, findings| findings.aborted = Some("asked".into())), Verdict::Aborted);
     }
 

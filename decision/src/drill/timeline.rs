@@ -1,7 +1,10 @@
 //! What the journal tells of a drill: the way from the fault to the service being served again.
 
-use super::report::{Moment, Phase};
+use std::collections::BTreeMap;
+
+use super::report::{Moment, Phase, Told};
 use super::{Drill, DrillId};
+use crate::config::DnsProvider;
 use crate::event::Event;
 use crate::evidence::Condition;
 use crate::journal::Entry;
@@ -18,6 +21,38 @@ pub fn of_journal<'a>(drill: &Drill, entries: impl IntoIterator<Item = &'a Entry
         reader.read(entry);
     }
     reader.moments
+}
+
+/// How DNS servers of others heard that the service had moved, where they could not be told while the drill lasted.
+pub fn told<'a>(drill: &Drill, entries: impl IntoIterator<Item = &'a Entry>) -> Told {
+    let mut found = Told::default();
+    let mut plans: BTreeMap<PlanId, &Plan> = BTreeMap::new();
+    for entry in entries {
+        match &entry.event {
+            Event::PlanOpened { plan, .. } if plan.service == drill.wish.service => {
+                plans.insert(plan.id, plan);
+            }
+            Event::StepEnded { plan, step, result, .. } if is_of_others(plans.get(plan), *step) => {
+                match result {
+                    StepResult::Done { .. } if found.was_missed => {
+                        let back_at = drill.ended.as_ref().map_or(drill.begun_at, |ended| ended.at);
+                        found.after = found.after.or(Some(entry.at.since(back_at)));
+                    }
+                    StepResult::Done { .. } => {}
+                    _ => found.was_missed = true,
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn is_of_others(plan: Option<&&Plan>, step: StepId) -> bool {
+    let step = plan.and_then(|plan| plan.steps.iter().find(|known| known.id == step));
+    step.is_some_and(|step| {
+        matches!(&step.action, Action::ShiftDns { provider, .. } if *provider != DnsProvider::Embedded)
+    })
 }
 
 struct Reader<'a> {

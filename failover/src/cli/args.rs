@@ -286,7 +286,7 @@ pub struct DrillRunArgs {
     #[arg(long, env = "REGENT_DRILL_DSN", value_name = "URI", hide_env_values = true)]
     pub dsn: Option<String>,
     /// A page of the service that a client asks for, http:// or https://; its host is looked up where `--resolver`
-    /// says, else at the agents' own DNS servers
+    /// says, else at the servers of its zone
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// The objective, instead of that of the service's tier
@@ -301,7 +301,7 @@ pub struct DrillRunArgs {
     /// A client without a success for so long ends the drill
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub abort_after: u64,
-    /// A resolver whose view is watched, host:port, beside the agents' own servers; may be given more than once
+    /// A resolver whose view is watched, host:port, beside those that serve its names; may be given more than once
     #[arg(long = "resolver", value_name = "HOST:PORT")]
     pub resolvers: Vec<String>,
     /// Where report.json, report.html, report.xml and the journal go

@@ -28,7 +28,7 @@ pub async fn practise(client: &Client, host: &Host, settings: &Settings) -> Resu
     let wish = wish(settings, of(&status, &settings.service)?);
     let seen = Seen { config: &config, wish: &wish };
     let seed = format!("{:016x}", host.random.next_u64());
-    let clients = Clients::new(settings, &servers(settings, &status), &seed, &host.clock).await;
+    let clients = Clients::new(settings, &servers(settings, &config, &status), &seed, &host.clock).await;
     let clients = clients.map_err(Failure::error)?;
     let begun_at = host.clock.now();
     let watched = CancellationToken::new();
@@ -43,7 +43,7 @@ pub async fn practise(client: &Client, host: &Host, settings: &Settings) -> Resu
     let measured = clients.measure(ended_at).await.map_err(Failure::error)?;
     let (plan, why) = foresee(client, &wish).await?;
     let database = config.services.get(&wish.service).and_then(|service| service.database.as_ref());
-    let is_planned = wish.fault == Fault::PlannedMove;
+    let is_planned = wish.fault.moves_as_planned();
     let foreseen = Foreseen {
         moves_to: plan.as_ref().map(|plan| plan.to.clone()).ok_or(why),
         expected: settings.scenario.expected,
@@ -90,7 +90,7 @@ async fn foresee(client: &Client, wish: &Wish) -> Result<(Option<Plan>, String),
             let why = why.map_or_else(|| "no rule speaks of it".into(), |explained| explained.conclusion);
             Ok((what_if.plans.into_iter().find(|plan| plan.service == wish.service), why))
         }
-        Fault::PlannedMove => {
+        Fault::PlannedMove | Fault::ProviderOutage => {
             let (service, reason) = (wish.service.clone(), "practice".to_owned());
             let asked = Intent::Switchover { service, to: None, reason, dry_run: true };
             match client.intent(&asked).await {

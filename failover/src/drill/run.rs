@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use decision::config::{Config, DnsProvider};
 use decision::drill::report::{Before, Expected, Findings, Measured, Moment, Phase, Report, judge};
 use decision::drill::{BEGINS_AFTER, Drill, DrillId, Fault, RENEWED_EVERY, Wish, timeline};
 use decision::journal::Entry;
@@ -44,7 +45,7 @@ pub struct Settings {
     pub baseline: Duration,
     /// A client without a success for so long ends the drill.
     pub abort_after: Duration,
-    /// Whose views are watched, beside the agents' own servers.
+    /// Whose views are watched, beside those that serve its names.
     pub resolvers: Vec<String>,
 }
 
@@ -70,7 +71,7 @@ pub async fn run(
     let wish = wish(settings, service);
     let seen = Seen { config: &config, wish: &wish };
     let seed = format!("{:016x}", host.random.next_u64());
-    let servers = servers(settings, &status);
+    let servers = servers(settings, &config, &status);
     let clients = Clients::new(settings, &servers, &seed, &host.clock).await.map_err(Failure::error)?;
     let watched = CancellationToken::new();
     let _stops = watched.clone().drop_guard();
@@ -83,7 +84,8 @@ pub async fn run(
     let before = last_report(client, &wish).await;
     let mut journal = Journal::from_now_on(client).await?;
     let drill = begin(client, &wish).await?;
-    if wish.fault == Fault::PlannedMove {
+    if wish.fault.moves_as_planned() {
+        tokio::time::sleep(BEGINS_AFTER).await;
         let (service, reason) = (wish.service.clone(), drill.id.to_string());
         client.intent(&Intent::Switchover { service, to: None, reason, dry_run: false }).await?;
     }
@@ -103,7 +105,9 @@ pub async fn run(
     let drill = ended(client, drill.id).await?;
     clients.heal();
     eprintln!("over: {}; waiting for {} to come back", over.why, wish.region);
-    if wish.fault == Fault::PlannedMove {
+    if wish.fault.moves_as_planned() {
+        // DNS servers that could not be told are, before anything else is planned.
+        closes(client).await;
         // Where it is refused, the report says that it is not back.
         let (service, to, reason) = (wish.service.clone(), Some(wish.region.clone()), drill.id.to_string());
         let back = client.intent(&Intent::Switchover { service, to, reason, dry_run: false }).await;
@@ -137,6 +141,7 @@ pub async fn run(
         expected: settings.scenario.expected,
         is_served: seen.is_served(&status),
         has_rejoined: rejoined_at.is_some(),
+        told: (wish.fault == Fault::ProviderOutage).then(|| timeline::told(&drill, &journal.entries)),
         aborted: over.aborted,
     };
     let report = report(settings, &seen, &drill, seed, &measured, moments, &findings, before, &status)?;
@@ -225,7 +230,7 @@ impl Watch<'_> {
 
     fn has_recovered(&self, status: &Status, has_moved: bool) -> bool {
         // What goes on unharmed has shown nothing before the fault is over.
-        self.seen.wish.fault != Fault::QuorumLoss
+        !self.seen.wish.fault.is_endured()
             && self.seen.is_served(status)
             && status.open_plans.is_empty()
             && (has_moved || self.settings.scenario.expected != Expected::Moves)
@@ -294,11 +299,18 @@ async fn ended(client: &Client, id: DrillId) -> Result<Drill, Failure> {
 }
 
 async fn rejoins(client: &Client, seen: &Seen<'_>) -> bool {
+    comes(client, |status| seen.has_rejoined(status)).await
+}
+
+/// No plan is open any more.
+async fn closes(client: &Client) -> bool {
+    comes(client, |status| status.open_plans.is_empty()).await
+}
+
+async fn comes(client: &Client, holds: impl Fn(&Status) -> bool) -> bool {
     let deadline = Instant::now() + REJOINS_WITHIN;
     while Instant::now() < deadline {
-        if let Ok(status) = status(client).await
-            && seen.has_rejoined(&status)
-        {
+        if status(client).await.is_ok_and(|status| holds(&status)) {
             return true;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -352,11 +364,21 @@ fn guards(settings: &Settings, wish: &Wish) -> Vec<String> {
     ]
 }
 
-/// Those of the agents, and those that were named.
-pub(super) fn servers(settings: &Settings, status: &Status) -> Vec<String> {
-    let agents = status.regions.iter().flat_map(|region| &region.agents);
-    let own: BTreeSet<String> = agents.filter_map(|agent| agent.dns.clone()).collect();
-    own.into_iter().chain(settings.resolvers.iter().cloned()).collect()
+/// Those that serve the service's names, and those that were named.
+pub(super) fn servers(settings: &Settings, config: &Config, status: &Status) -> Vec<String> {
+    let service = config.services.get(&settings.service);
+    let mut servers = BTreeSet::new();
+    for record in service.map(|service| service.dns.as_slice()).unwrap_or_default() {
+        match config.zones.get(&record.zone).map(|zone| &zone.provider) {
+            Some(DnsProvider::Rfc2136 { authoritative, .. }) => servers.extend(authoritative.iter().cloned()),
+            Some(DnsProvider::Embedded) => {
+                let agents = status.regions.iter().flat_map(|region| &region.agents);
+                servers.extend(agents.filter_map(|agent| agent.dns.clone()));
+            }
+            None => {}
+        }
+    }
+    servers.into_iter().chain(settings.resolvers.iter().cloned()).collect()
 }
 
 /// Keeps it where everybody finds it.

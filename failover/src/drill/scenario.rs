@@ -38,7 +38,7 @@ const fn known(
     }
 }
 
-pub const SCENARIOS: [Scenario; 6] = [
+pub const SCENARIOS: [Scenario; 7] = [
     known(
         "region-loss",
         Fault::RegionLoss,
@@ -74,6 +74,13 @@ pub const SCENARIOS: [Scenario; 6] = [
         Expected::Stays,
         20,
         "nothing, but the controllers of all regions are cut off: nobody can decide anything",
+    ),
+    known(
+        "dns-provider-outage",
+        Fault::ProviderOutage,
+        Expected::Moves,
+        20,
+        "nothing: the service is moved away as planned, and back, while DNS servers of others cannot be told",
     ),
 ];
 

@@ -2,8 +2,8 @@
 
 use decision::config::{Config, Mode};
 use decision::database::InstanceRole;
+use decision::drill::Wish;
 use decision::drill::report::Objective;
-use decision::drill::{Fault, Wish};
 use decision::verdict;
 use wire::api::Status;
 
@@ -51,7 +51,7 @@ impl Seen<'_> {
         };
         is_well
             && status.open_plans.is_empty()
-            && (self.wish.fault != Fault::PlannedMove || !self.has_moved(status))
+            && (!self.wish.fault.moves_as_planned() || !self.has_moved(status))
             && instances.all(|instance| {
                 instance.region != self.wish.region || instance.role.as_ref().is_some_and(follows)
             })

@@ -30,6 +30,10 @@ pub(super) async fn shift(
             why: format!("zone {zone} is Regent's own: the log entry itself shifts it"),
         };
     };
+    let assignment = &task.assignment;
+    if actor.outage.is_of(&assignment.service) {
+        return StepResult::Failed { why: format!("{server} is not asked: a drill takes it for lost") };
+    }
     let key = match read_secret(secret, |name| std::env::var(name).ok())
         .await
         .and_then(|secret| TsigKey::new(tsig_name, tsig_algorithm, &secret))
@@ -39,7 +43,6 @@ pub(super) async fn shift(
         Err(error) => return StepResult::Failed { why: error.to_string() },
     };
     let settings = Settings { deadline: within, ..Settings::new(server, authoritative.clone(), key) };
-    let assignment = &task.assignment;
     let change = Change {
         zone: zone.clone(),
         cluster: actor.cluster.clone(),

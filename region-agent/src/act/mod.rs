@@ -26,6 +26,7 @@ use wire::agent::StepReport;
 use wire::failpoint;
 use wire::host::Host;
 
+use crate::drill::Outage;
 use crate::goals::Held;
 use crate::metrics::Metrics;
 use crate::outbox::{Attempt, Outbox};
@@ -42,6 +43,8 @@ pub struct Actor {
     pub prober: Arc<Prober>,
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
+    /// On purpose.
+    pub(crate) outage: Arc<Outage>,
 }
 
 /// An assignment with the generation of the goal that first named it here.

@@ -77,6 +77,7 @@ fn actor() -> Actor {
         prober: Arc::new(Prober::new(host, wire::target::Roots::Native)),
         outbox: Arc::default(),
         metrics: Arc::default(),
+        outage: Arc::default(),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::command::{Command, Outcome};
 use crate::config::{Mode, Window};
-use crate::drill::report::{Measured, Objective, Report, Verdict};
+use crate::decide::switchover;
+use crate::drill::report::{Measured, Objective, Report, Told, Verdict};
 use crate::drill::{Drill, DrillId, Fault, HEARD_WITHIN, Wish, guard, timeline};
 use crate::goal;
 use crate::name::AgentId;
-use crate::testing::{World, ms, secs, three_regions, with_database};
+use crate::testing::{Answers, World, by_dynamic_update, ms, secs, three_regions, with_database};
 
 const FIRST: DrillId = DrillId(1);
 
@@ -203,6 +204,40 @@ fn a_report_is_kept_once_and_of_what_is_over() {
     let other = report(&world, Verdict::Inconclusive);
     assert_eq!(world.apply(Command::ReportDrill { drill: FIRST, report: other }), Outcome::Unchanged);
     assert_eq!(drill(&world).report.as_ref().unwrap().verdict, Verdict::Passed);
+}
+
+/// What is tried in vain meanwhile is told once the servers of others are back, and only that counts.
+#[test]
+fn names_in_dns_servers_of_others_follow_once_they_can_be_told() {
+    let outage = Wish { lasts: secs(20), ..wish(Fault::ProviderOutage) };
+    let refused = begin(&mut world(), outage.clone()).unwrap_err();
+    assert!(refused.contains("app has no name in DNS servers of others"), "{refused}");
+    let mut config = three_regions();
+    by_dynamic_update(&mut config);
+    let refused = begin(&mut World::new(config.clone()), outage.clone()).unwrap_err();
+    assert!(refused.contains("it moves with its names alone"), "{refused}");
+    with_database(&mut config, "app", Mode::Async);
+    let mut world = World::new(config);
+    world.run_for(secs(60));
+    let long = Wish { lasts: secs(300), ..outage.clone() };
+    let refused = begin(&mut world, long).unwrap_err();
+    assert!(refused.contains("the plan would be given up before it is over"), "{refused}");
+    begin(&mut world, outage).unwrap();
+    let told = |world: &World| {
+        let entries = world.state.journal.entries().map(|entry| &**entry);
+        timeline::told(drill(world), entries)
+    };
+    let plan = switchover(&world.state, world.now, &"app".into(), None, "drill-1".into()).unwrap();
+    world.must(Command::OpenPlan { plan, explanation: None });
+    world.answers = Answers::Fail;
+    renewed_for(&mut world, 21);
+    assert!(!drill(&world).is_running());
+    assert_eq!((world.primary("app"), told(&world)), ("eu", Told { was_missed: true, after: None }));
+    world.answers = Answers::Done;
+    world.run_for(secs(5));
+    let found = told(&world);
+    assert!(found.after.is_some_and(|after| after <= secs(5)), "{found:?}");
+    assert!(world.names_elsewhere_are_right());
 }
 
 #[test]
