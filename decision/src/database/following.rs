@@ -14,7 +14,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(4);
 /// One that ends so often before it answers is looked into.
 const STARTS: u32 = 3;
 /// One that was waited for follows when it streams for so long, or has come further. Where the logs have parted a
-/// receiver begins and is ended, three times a second, and streams in between.
+/// receiver begins and is ended, three times a second or more, and streams in between.
 const STEADY: Duration = Duration::from_secs(2);
 const COPY_AFTER: Duration = Duration::from_secs(10);
 const START_AGAIN_MIN: Duration = Duration::from_millis(500);
@@ -27,6 +27,8 @@ pub struct Following {
     waits_since: Option<Uptime>,
     /// What it had on its disk then.
     had: Option<Position>,
+    /// In the last look.
+    streams: bool,
     /// In every look.
     streams_since: Option<Uptime>,
     /// Starts since a server last answered, and when the last was.
@@ -50,20 +52,21 @@ impl Following {
         let server = look.server.as_ref().filter(|server| server.in_recovery);
         let streams = server.is_some_and(|server| server.streams);
         let has = server.and_then(|server| server.position);
+        self.streams = streams;
         self.streams_since = streams.then_some(self.streams_since.unwrap_or(now));
         let is_further = has.zip(self.had).is_some_and(|(has, had)| has.lsn > had.lsn);
         let is_steady = self.streams_since.is_some_and(|since| now.since(since) >= STEADY);
         let follows = streams && (self.waits_since.is_none() || is_further || is_steady);
         if of != self.of.as_ref() || follows {
             // In another role it may start at once.
-            *self = Following { of: of.cloned(), starts: self.starts, ..Following::default() };
+            *self = Following { of: of.cloned(), starts: self.starts, streams, ..Following::default() };
         }
         if look.server.is_some() {
             (self.starts, self.started) = (0, None);
         }
         let waits = match look.seen.process {
-            Process::Starting | Process::Replica { streaming: false, .. } => true,
-            Process::Replica { .. } => self.waits_since.is_some(),
+            Process::Starting => true,
+            Process::Replica { .. } => !streams || self.waits_since.is_some(),
             // It ended by itself.
             Process::None => self.starts > 0,
             _ => false,
@@ -80,7 +83,7 @@ impl Following {
         let is_due = self.waits_since.is_some_and(|since| now.since(since) > LOOK_AFTER);
         match process {
             Process::None => self.starts >= STARTS && is_due,
-            Process::Replica { streaming: true, .. } => false,
+            Process::Replica { .. } if self.streams => false,
             _ => is_due,
         }
     }

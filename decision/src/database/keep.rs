@@ -71,6 +71,7 @@ pub enum Process {
         of: Option<RegionName>,
         /// What it has on disk.
         position: Option<Position>,
+        /// A receiver is there, whatever it receives: what it has may still become more.
         streaming: bool,
     },
     Primary,

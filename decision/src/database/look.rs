@@ -25,7 +25,7 @@ pub struct Server {
     pub in_recovery: bool,
     /// Of a primary what it wrote, of a replica what it has; both on the disk.
     pub position: Option<Position>,
-    /// It receives log as it is written.
+    /// It receives log as it is written, and has replayed nothing else.
     pub streams: bool,
     /// The furthest that its primary said it was.
     pub upstream: Option<Position>,

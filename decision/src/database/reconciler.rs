@@ -639,6 +639,13 @@ mod tests {
         assert_eq!(next(&mut parted, (100, false), 4_200), look_into);
         parted.following.was_looked_into(Ok(Some("it went on".into())), START + ms(4_200));
         assert_eq!(next(&mut parted, (100, true), 4_400), Action::Stop, "it still is");
+        // Whenever it was looked at, a receiver was there.
+        let (mut hidden, mut found) = (rules(), look(100, 100, true));
+        found.server.as_mut().unwrap().streams = false;
+        for n in 0..=20 {
+            hidden.note(&goal, &found, n * 200, START + ms(n * 200));
+        }
+        assert_eq!(hidden.next(&goal, &mut found, false, START + ms(4_200)), look_into);
         // One whose network is bad comes further all the same.
         let mut slow = rules();
         for n in 0..100 {

@@ -131,7 +131,9 @@ fn role(facts: &Facts) -> InstanceRole {
             InstanceRole::Primary { epoch: goal.epoch }
         }
         (Process::Primary | Process::Starting | Process::Stopping, _) => InstanceRole::Starting,
-        (Process::Replica { streaming, .. }, _) => InstanceRole::Replica { streaming: *streaming },
+        (Process::Replica { .. }, _) => {
+            InstanceRole::Replica { streaming: look.server.as_ref().is_some_and(|server| server.streams) }
+        }
         (Process::None, _) if matches!(next, Action::Clone { .. } | Action::Rewind { .. }) => {
             InstanceRole::Starting
         }

@@ -134,26 +134,32 @@ fn process(observed: &Observed, follows: Option<&Option<RegionName>>) -> Process
     Process::Replica {
         of: follows.cloned().flatten(),
         position: position(observed),
-        streaming: is_streaming(observed),
+        streaming: receives(observed),
     }
 }
 
 fn server(observed: &Observed) -> Server {
     let receiver = observed.wal_receiver.as_ref();
-    let streams = observed.standbys.iter().filter(|standby| standby.is_streaming());
+    let followers = observed.standbys.iter().filter(|standby| standby.is_streaming());
     Server {
         in_recovery: observed.in_recovery,
         position: position(observed),
-        streams: is_streaming(observed),
+        streams: streams(observed),
         upstream: receiver.and_then(|receiver| upstream(observed, receiver)),
-        followers: streams
+        followers: followers
             .map(|standby| (RegionName(standby.application_name.clone()), standby.flushed))
             .collect(),
     }
 }
 
-fn is_streaming(observed: &Observed) -> bool {
+fn receives(observed: &Observed) -> bool {
     observed.wal_receiver.as_ref().is_some_and(|receiver| receiver.status == "streaming")
+}
+
+/// Whoever replayed more than was received has it from elsewhere: its receiver is about to get there, or, where the logs
+/// have parted, is ended by the primary before, and begun again, for ever.
+fn streams(observed: &Observed) -> bool {
+    receives(observed) && observed.received >= observed.replayed
 }
 
 /// Of a primary what it wrote, of a replica what it has on disk.
@@ -193,5 +199,36 @@ pub(super) async fn files(postgres: &Postgres) -> (Files, Option<String>) {
             (Files::Foreign { why: why.clone() }, Some(why))
         }
         Err(error) => (Files::Unseen, Some(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A replica's, as PostgreSQL 15 told it.
+    fn observed(received: &str, replayed: &str) -> Observed {
+        let told = serde_json::json!({
+            "system_identifier": 7, "in_recovery": true, "timeline": 13, "current": null, "received": received,
+            "replayed": replayed, "replay_paused": false, "replay_age_ms": 5, "uptime_ms": 5000,
+            "wal_receiver": {
+                "status": "streaming", "sender_host": "192.0.2.1", "sender_port": 5432, "slot": "regent_eu_e19",
+                "received_timeline": 13, "flushed": received, "latest_end": received,
+            },
+            "standbys": [], "slots": [], "synchronous_standby_names": "", "pending_restart": [],
+        });
+        serde_json::from_value(told).unwrap()
+    }
+
+    #[test]
+    fn what_receives_less_than_it_replayed_does_not_stream() {
+        // The primary's timeline branched off 120 bytes before.
+        let parted = observed("0/464F2E0", "0/464F358");
+        assert!(!server(&parted).streams);
+        assert!(
+            matches!(process(&parted, None), Process::Replica { streaming: true, .. }),
+            "it may get more"
+        );
+        assert!(server(&observed("0/464F358", "0/464F358")).streams);
     }
 }
