@@ -66,7 +66,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 fn options() -> Options {
-    Options::new(Profile::Balanced, Mode::Sync)
+    Options { with_provider: true, ..Options::new(Profile::Balanced, Mode::Sync) }
 }
 
 /// Where it happens: one cluster for all, as long as it is well.

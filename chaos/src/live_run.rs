@@ -21,6 +21,8 @@ const ROWS_A_SECOND: f64 = 10.0;
 const RTO_MS: f64 = 30_000.0;
 /// One that comes back has a session, and with it the newest zone, by then.
 const NAMES_WITHIN_MS: f64 = 10_000.0;
+/// An agent that was lost with what it had to tell is asked again after 10 s, when it is back.
+const PROVIDER_WITHIN_MS: f64 = 30_000.0;
 
 #[derive(clap::Args)]
 pub struct Flags {
@@ -56,6 +58,7 @@ enum Schedule {
     Network,
     Disk,
     Clock,
+    Provider,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -112,9 +115,10 @@ pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         Schedule::Network => Wound::NETWORK.to_vec(),
         Schedule::Disk => Wound::DISK.to_vec(),
         Schedule::Clock => Wound::CLOCK.to_vec(),
+        Schedule::Provider => Wound::PROVIDER.to_vec(),
     };
     eprintln!("starting {profile}, {mode}");
-    let mut cluster = Cluster::start(Options { for_faults: true, ..Options::new(profile, mode) })?;
+    let mut cluster = Cluster::start(Options::for_faults(profile, mode))?;
     if flags.keep {
         cluster.keep_folder();
     }
@@ -182,6 +186,12 @@ fn verdicts(storm: &Storm, mode: Mode) -> Vec<Verdict> {
         demand: "no name server that answers leads for long to where nobody writes any more",
         result: passed(storm.names_stale_ms <= NAMES_WITHIN_MS),
         found: format!("{:.0} ms at the longest", storm.names_stale_ms),
+    });
+    verdicts.push(Verdict {
+        invariant: "S6",
+        demand: "nor does one of others, once it can be told",
+        result: passed(storm.provider_stale_ms <= PROVIDER_WITHIN_MS),
+        found: format!("{:.0} ms at the longest", storm.provider_stale_ms),
     });
     verdicts.extend(of_recovery(storm));
     verdicts.extend(of_faults(storm));
@@ -363,6 +373,7 @@ mod tests {
                 seen(Way::Kept, 3, 9_000.0),
             ],
             names_stale_ms: 300.0,
+            provider_stale_ms: 900.0,
             unwell: Vec::new(),
             evidence: None,
         }

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use chaos::live::scenario::{Runner, Story, Verdict, begin_with};
 use chaos::live::{Mode, Options, Profile};
 
-const CHOICE: [(Story, &str); 8] = [
+const CHOICE: [(Story, &str); 9] = [
     (Story::Switchover, "after-fence-begun"),
     (Story::Switchover, "after-shut-down"),
     (Story::Switchover, "after-promote-begun"),
     (Story::Switchover, "before-tell-primary"),
+    (Story::Switchover, "after-shift-dns"),
     (Story::ServerDies, "after-lease-ended"),
     (Story::ServerDies, "after-guard-lease"),
     (Story::ServerDies, "after-pg-rewind"),
@@ -20,7 +21,7 @@ const CHOICE: [(Story, &str); 8] = [
 
 #[test]
 fn netns_a_crash_at_a_boundary_of_a_plan_changes_nothing_in_the_end() {
-    let options = Options::new(Profile::Balanced, Mode::Sync);
+    let options = Options { with_provider: true, ..Options::new(Profile::Balanced, Mode::Sync) };
     let (cluster, begun) = begin_with(options, "after-create").unwrap();
     assert_eq!(begun.verdict, Verdict::Passed, "{begun:?}");
     let mut runner = Runner::new(&cluster);

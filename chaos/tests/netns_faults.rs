@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chaos::live::scenario::{Runner, Storm, Until, Wound};
 use chaos::live::{Cluster, Kind, Mode, Options, Profile, Way, Who};
 
-const EACH: [Wound; 7] = [
+const EACH: [Wound; 8] = [
     Wound::PostgresDiskFails,
     Wound::DiskFull,
     Wound::ControllerDiskFails,
@@ -16,11 +16,12 @@ const EACH: [Wound; 7] = [
     Wound::PostgresDiskSlow,
     Wound::Resets,
     Wound::Garbage,
+    Wound::ProviderAway,
 ];
 
 #[test]
 fn netns_whatever_disks_clocks_and_connections_do_there_is_one_writer_and_all_is_read() {
-    let options = Options { for_faults: true, ..Options::new(Profile::Balanced, Mode::Sync) };
+    let options = Options::for_faults(Profile::Balanced, Mode::Sync);
     let cluster = Cluster::start(options).unwrap();
     let mut runner = Runner::new(&cluster);
 

@@ -65,11 +65,13 @@ fn begun(action: &Action) -> Option<&'static str> {
     match action {
         Action::Fence { .. } => Some("fence-begun"),
         Action::Promote { .. } => Some("promote-begun"),
+        // Of others: in Regent's own zones it is done as it begins.
+        Action::ShiftDns { .. } => Some("shift-dns-begun"),
         Action::VerifyDns { .. } => Some("verify-dns-begun"),
         Action::VerifyWrite { .. } => Some("verify-write-begun"),
         Action::VerifyService { .. } => Some("verify-service-begun"),
-        // In Regent's own zones it is done as it begins; no plan of a database settles.
-        Action::ShiftDns { .. } | Action::Settle { .. } => None,
+        // No plan of a database settles.
+        Action::Settle { .. } => None,
     }
 }
 

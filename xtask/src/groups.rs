@@ -16,7 +16,8 @@ struct Group {
     packages: &'static [&'static str],
 }
 
-const NETNS: &[&str] = &["iproute2", "iputils-ping", "postgresql", "strace", "faketime", "e2fsprogs"];
+const NETNS: &[&str] =
+    &["iproute2", "iputils-ping", "postgresql", "strace", "faketime", "e2fsprogs", "bind9"];
 
 const GROUPS: [Group; 4] = [
     Group {

@@ -1,6 +1,7 @@
 //! A whole cluster in three regions, with a client in a place of its own.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,11 +15,12 @@ use super::folder::Folder;
 use super::layout::{
     AGENT_HTTP_PORT, DNS_PORT, GRPC_PORT, HTTP_PORT, Layout, PEER_PORT, RegionLayout, SERVICE_PORT,
 };
-use super::options::{CLIENT, Options, REGIONS};
+use super::options::{CLIENT, Options, PROVIDER, REGIONS};
 use super::part::Part;
 use super::place::Place;
 use super::prepare::{CLUSTER, Prepared, prepare};
 use super::programs::Programs;
+use super::provider;
 use super::regions_yml;
 use super::small_disk::{self, SmallDisk};
 use super::supervisor::RESTARTS_AFTER;
@@ -35,6 +37,8 @@ pub struct Cluster {
     places: BTreeMap<&'static str, Place>,
     pub(super) outside: Place,
     parts: BTreeMap<&'static str, Mutex<Parts>>,
+    /// Of DNS, if there is one.
+    provider: Option<Mutex<Part>>,
     pub(super) net: Net,
     pub(super) layout: Layout,
     pub(super) programs: Programs,
@@ -62,7 +66,8 @@ impl Cluster {
             small_disk::sweep()?;
         }
         let places: Vec<&str> = REGIONS.into_iter().chain([CLIENT]).collect();
-        let net = Net::new("live", &places)?;
+        let others = options.with_provider.then_some(PROVIDER);
+        let net = Net::new("live", &places.iter().copied().chain(others).collect::<Vec<_>>())?;
         let folder = Folder::make()?;
         let layout = Layout::new(&net, folder.path())?;
         let prepared = prepare(&layout, options.for_faults)?;
@@ -71,6 +76,8 @@ impl Cluster {
             false => None,
         };
         Cluster::prepare_failpoints(&layout)?;
+        let address = others.map(|place| net.address(place)).transpose()?;
+        let provider = address.map(|address| provider::prepare(&layout, address)).transpose()?;
         let mut parts = BTreeMap::new();
         for (n, region) in layout.regions.iter().enumerate() {
             let of_region = of_region(&options, &programs, &layout, &prepared, clocks.as_ref(), n)?;
@@ -88,6 +95,7 @@ impl Cluster {
             places: runtimes,
             outside,
             parts,
+            provider: provider.map(Mutex::new),
             net,
             layout,
             programs,
@@ -101,6 +109,9 @@ impl Cluster {
         cluster.mend_links()?;
         if let Some(point) = &cluster.options.failpoint {
             cluster.set_failpoint(point)?;
+        }
+        if cluster.provider.is_some() {
+            cluster.mend_provider()?;
         }
         for region in REGIONS {
             cluster.restart(region)?;
@@ -130,14 +141,23 @@ impl Cluster {
         Ok(parts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn provider(&self) -> anyhow::Result<MutexGuard<'_, Part>> {
+        let provider = self.provider.as_ref().context("the cluster was started without a DNS provider")?;
+        Ok(provider.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn layout(&self, region: &str) -> anyhow::Result<&RegionLayout> {
         let found = self.layout.regions.iter().find(|known| known.name == region);
         found.with_context(|| format!("there is no region {region}"))
     }
 
+    pub(super) fn provider_address(&self) -> anyhow::Result<Option<Ipv4Addr>> {
+        Ok(self.provider.as_ref().map(|_| self.net.address(PROVIDER)).transpose()?)
+    }
+
     fn configure(&self) -> anyhow::Result<()> {
         let file = self.folder().join("regions.yml");
-        std::fs::write(&file, regions_yml::text(&self.options, &self.layout))?;
+        std::fs::write(&file, regions_yml::text(&self.options, &self.layout, self.provider_address()?))?;
         let file = file.display().to_string();
         self.eventually("configuration in force", Duration::from_secs(60), || {
             self.failover(&["config", "apply", &file, "--yes"]).map(|_| Some(()))

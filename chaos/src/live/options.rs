@@ -12,6 +12,8 @@ use crate::net::Link;
 pub const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-southeast-1"];
 /// A place of its own, as far from every region as they are from each other.
 pub const CLIENT: &str = "client";
+/// Where DNS servers of others are, as far.
+pub const PROVIDER: &str = "provider";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Profile {
@@ -43,6 +45,8 @@ pub struct Options {
     pub failpoint: Option<String>,
     /// Each database on a small disk of its own, and parts whose wall clocks can be set, for faults that need that.
     pub for_faults: bool,
+    /// A BIND serves a name of the service, beside Regent's own servers.
+    pub with_provider: bool,
     /// What the parts log: `REGENT_LOG`.
     pub log: Option<String>,
 }
@@ -60,6 +64,7 @@ impl Default for Options {
             max_data_loss: None,
             failpoint: None,
             for_faults: false,
+            with_provider: false,
             log: None,
         }
     }
@@ -68,6 +73,11 @@ impl Default for Options {
 impl Options {
     pub fn new(profile: Profile, mode: Mode) -> Options {
         Options { profile, mode, ..Options::default() }
+    }
+
+    /// With all that faults need.
+    pub fn for_faults(profile: Profile, mode: Mode) -> Options {
+        Options { for_faults: true, with_provider: true, ..Options::new(profile, mode) }
     }
 
     /// Between any two places.

@@ -81,7 +81,7 @@ impl Attempt {
 /// What a name server said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lookup {
-    /// In which region it is.
+    /// In which region it is, or with the provider.
     pub to: &'static str,
     pub at_ns: u64,
     /// To which regions the name leads; none: it did not answer.

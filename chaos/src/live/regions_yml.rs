@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::layout::{self, Layout};
 use super::options::Options;
+use super::provider;
 
 /// Failures come one after the other here: nothing that damps moves may hold one up.
 const STRATEGY: &str =
@@ -14,7 +15,8 @@ const STRATEGY: &str =
 /// Clients ask replicas for writes all the time, each an ERROR in the log.
 const SETTINGS: &str = "{log_min_messages: log, log_line_prefix: '%m [%p] '}";
 
-pub(super) fn text(options: &Options, layout: &Layout) -> String {
+/// `provider`: where DNS servers of others are, if there are any.
+pub(super) fn text(options: &Options, layout: &Layout, provider: Option<Ipv4Addr>) -> String {
     let mut text = String::from("regions:\n");
     // Writing to a string cannot fail.
     for region in &layout.regions {
@@ -34,8 +36,25 @@ pub(super) fn text(options: &Options, layout: &Layout) -> String {
          - {{name: app.regent.test, type: A, ttl: 1, values: {{{}}}}}\n",
         addresses.join(", ")
     );
+    if provider.is_some() {
+        let name = provider::NAME.trim_end_matches('.');
+        let values = addresses.join(", ");
+        let _ = writeln!(text, "      - {{name: {name}, type: A, ttl: 1, values: {{{values}}}}}");
+    }
     database(&mut text, options, layout);
     let _ = write!(text, "failover_strategy:\n  profile: {}\n{STRATEGY}", options.profile);
+    if let Some(address) = provider {
+        let _ = write!(
+            text,
+            "dns:\n  zones:\n    {}:\n      provider: rfc2136\n      server: \"{address}:{}\"\n      \
+             tsig: {{name: {}, algorithm: {}, secret_file: {}}}\n",
+            provider::ZONE,
+            provider::PORT,
+            provider::KEY,
+            provider::ALGORITHM,
+            quoted(&layout.tsig_secret())
+        );
+    }
     text
 }
 

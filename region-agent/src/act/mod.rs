@@ -186,13 +186,12 @@ async fn carry_out(actor: Actor, task: Task, wished: Option<Database>) -> StepRe
 /// What tests end this process before and after.
 fn deed(action: &Action) -> Option<&'static str> {
     match action {
+        Action::ShiftDns { .. } => Some("shift-dns"),
         Action::VerifyDns { .. } => Some("verify-dns"),
         Action::VerifyWrite { .. } => Some("verify-write"),
         Action::VerifyService { .. } => Some("verify-service"),
-        // Of servers of others, which no whole cluster of tests has; and what is never an agent's.
-        Action::ShiftDns { .. } | Action::Settle { .. } | Action::Fence { .. } | Action::Promote { .. } => {
-            None
-        }
+        // Never an agent's.
+        Action::Settle { .. } | Action::Fence { .. } | Action::Promote { .. } => None,
     }
 }
 

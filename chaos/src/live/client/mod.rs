@@ -15,14 +15,17 @@ use tokio_postgres::{Config, Error};
 
 use super::cluster::Cluster;
 use super::layout::{DNS_PORT, POSTGRES_PORT, READ_PORT, WRITE_PORT};
-use super::options::{CLIENT, Mode, Profile, REGIONS};
+use super::options::{CLIENT, Mode, PROVIDER, Profile, REGIONS};
 use super::place::Place;
+use super::provider;
 use super::record::{Attempt, Book, Way, Who};
 use super::sql;
 use lane::{Lane, Pace};
 use reader::Reader;
 use resolver::Resolver;
 
+/// In the zone that agents serve themselves.
+const OWN_NAME: &str = "app.regent.test.";
 /// Between two inserts of one client.
 const EVERY: Duration = Duration::from_millis(10);
 
@@ -108,9 +111,12 @@ impl Cluster {
     pub fn add_resolvers(&self, load: &mut Load) -> anyhow::Result<()> {
         let regions: Vec<_> =
             self.layout.regions.iter().map(|region| (region.address, region.name)).collect();
-        for region in &self.layout.regions {
-            let (server, book) = (region.at(DNS_PORT), Arc::clone(&load.book));
-            let resolver = Resolver { to: region.name, server, regions: regions.clone(), book };
+        let own = self.layout.regions.iter().map(|region| (region.name, region.at(DNS_PORT), OWN_NAME));
+        let provider =
+            self.provider_address()?.map(|at| (PROVIDER, (at, provider::PORT).into(), provider::NAME));
+        for (to, server, name) in own.chain(provider) {
+            let resolver =
+                Resolver { to, server, name, regions: regions.clone(), book: Arc::clone(&load.book) };
             load.lanes.push(self.place(CLIENT)?.handle().spawn(resolver.run()));
         }
         Ok(())

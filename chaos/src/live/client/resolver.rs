@@ -12,7 +12,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::live::clock::now_ns;
 use crate::live::record::{Book, Lookup};
 
-const NAME: &str = "app.regent.test.";
 const EVERY: Duration = Duration::from_millis(100);
 const WITHIN: Duration = Duration::from_millis(400);
 /// Without EDNS servers send at most 512 (RFC 1035, 4.2.1).
@@ -22,6 +21,8 @@ pub(super) struct Resolver {
     /// Whose server is asked.
     pub to: &'static str,
     pub server: SocketAddr,
+    /// Which leads to the service.
+    pub name: &'static str,
     pub regions: Vec<(Ipv4Addr, &'static str)>,
     pub book: Arc<Book>,
 }
@@ -41,7 +42,7 @@ impl Resolver {
     /// A socket of its own each time: what comes late is of no question.
     async fn ask(&self, id: u16) -> Option<Vec<&'static str>> {
         let mut question = Message::new(id, MessageType::Query, OpCode::Query);
-        question.add_query(Query::query(Name::from_ascii(NAME).ok()?, RecordType::A));
+        question.add_query(Query::query(Name::from_ascii(self.name).ok()?, RecordType::A));
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.ok()?;
         socket.connect(self.server).await.ok()?;
         socket.send(&question.to_vec().ok()?).await.ok()?;

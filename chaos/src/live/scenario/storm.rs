@@ -13,7 +13,7 @@ use crate::live::clock::{ms, now_ns};
 use crate::live::cluster::Cluster;
 use crate::live::judge::{Gap, Judgement, eras_seen, gaps, judge, written_after_ms};
 use crate::live::names::stale_ms;
-use crate::live::options::REGIONS;
+use crate::live::options::{PROVIDER, REGIONS};
 use crate::live::readers::{Seen, seen};
 use crate::live::record::Who;
 
@@ -52,8 +52,10 @@ pub struct Storm {
     pub eras: Vec<(String, Gap)>,
     /// What was read meanwhile, and what should have been.
     pub readers: Vec<Seen>,
-    /// For how long a name server led elsewhere than to who took writes, at the longest.
+    /// For how long a name server of Regent's own led elsewhere than to who took writes, at the longest.
     pub names_stale_ms: f64,
+    /// The same of those of others.
+    pub provider_stale_ms: f64,
     /// What did not become well again in time.
     pub unwell: Vec<String>,
     pub evidence: Option<PathBuf>,
@@ -148,9 +150,22 @@ impl Runner<'_> {
         }
         let gaps = [Who::Client, Who::Inside].map(|who| (who, gaps(&attempts, who, began_ns))).into();
         let eras = eras_seen(&attempts, began_ns);
-        let names_stale_ms = stale_ms(&lookups, &eras, began_ns);
+        let (others, own): (Vec<_>, Vec<_>) = lookups.into_iter().partition(|lookup| lookup.to == PROVIDER);
+        let [names_stale_ms, provider_stale_ms] = [own, others].map(|of| stale_ms(&of, &eras, began_ns));
         let wounds = done;
-        Ok(Storm { seed, lasted_ms, wounds, judged, gaps, eras, readers, names_stale_ms, unwell, evidence })
+        Ok(Storm {
+            seed,
+            lasted_ms,
+            wounds,
+            judged,
+            gaps,
+            eras,
+            readers,
+            names_stale_ms,
+            provider_stale_ms,
+            unwell,
+            evidence,
+        })
     }
 }
 

@@ -52,6 +52,7 @@ impl Story {
                 "follow",
                 "rewind",
                 "start-replica",
+                "shift-dns",
                 "verify-dns",
                 "verify-write",
                 "verify-service",

@@ -51,6 +51,9 @@ pub enum Wound {
     /// The wall clocks of controller and agent.
     ClockAhead,
     ClockBehind,
+    /// DNS servers of others end, or answer nothing, and the server dies at that moment.
+    ProviderAway,
+    ProviderHangs,
 }
 
 impl Wound {
@@ -84,6 +87,7 @@ impl Wound {
         Wound::DiskFull,
     ];
     pub const CLOCK: &[Wound] = &[Wound::ClockAhead, Wound::ClockBehind];
+    pub const PROVIDER: &[Wound] = &[Wound::ProviderAway, Wound::ProviderHangs];
     /// Those by which the benchmark's hundred are drawn.
     pub const PLAIN: &[Wound] = &[
         Wound::KillPostgres,
@@ -96,7 +100,7 @@ impl Wound {
     ];
 
     pub fn every() -> Vec<Wound> {
-        [Wound::KILLS, Wound::FREEZES, Wound::NETWORK, Wound::DISK, Wound::CLOCK].concat()
+        [Wound::KILLS, Wound::FREEZES, Wound::NETWORK, Wound::DISK, Wound::CLOCK, Wound::PROVIDER].concat()
     }
 
     /// Whoever writes to one that fails may end itself.
@@ -192,6 +196,15 @@ fn begin(cluster: &Cluster, wound: Wound, region: &'static str) -> anyhow::Resul
         Wound::DiskFull => return fill(cluster, region),
         Wound::ClockAhead => return set_clocks(cluster, region, AHEAD_S),
         Wound::ClockBehind => return set_clocks(cluster, region, BEHIND_S),
+        Wound::ProviderAway | Wound::ProviderHangs => {
+            let lost = match wound {
+                Wound::ProviderAway => cluster.kill_provider(),
+                _ => cluster.freeze_provider(),
+            };
+            // Then names have to move. It may just be away.
+            drop(cluster.kill_postgres(region));
+            return done(lost, "BIND was lost");
+        }
         Wound::CutOff => cluster.cut_off(region)?,
         Wound::CutOutwards => cluster.change_links(|from, _, link| link.cut |= from == region)?,
         Wound::CutInwards => cluster.change_links(|_, to, link| link.cut |= to == region)?,
@@ -335,6 +348,7 @@ pub(super) fn heal(cluster: &Cluster, open: Open) -> anyhow::Result<Effect> {
         Wound::FreezePostgres => cluster.thaw_region(region)?,
         Wound::DiskFull => cluster.free_disk(region)?,
         Wound::ClockAhead | Wound::ClockBehind => drop(cluster.set_clocks(region, 0)?),
+        Wound::ProviderAway | Wound::ProviderHangs => cluster.mend_provider()?,
         Wound::CutOff
         | Wound::CutOutwards
         | Wound::CutInwards
