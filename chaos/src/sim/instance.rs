@@ -357,6 +357,7 @@ impl Instance {
                     in_recovery: false,
                     position,
                     streams: false,
+                    received: None,
                     upstream: None,
                     followers: postgres.followers(),
                 };
@@ -368,6 +369,7 @@ impl Instance {
                     in_recovery: true,
                     position,
                     streams: replica.streams,
+                    received: position.map(|position| position.lsn),
                     upstream: upstream.map(|(end, has)| Position { lsn: Lsn(end), ..has }),
                     followers: Vec::new(),
                 };

@@ -8,7 +8,7 @@ use crate::database::{Ownership, Witnesses};
 use crate::event::Event;
 use crate::incident::{self, IncidentStatus, Subject};
 use crate::name::ServiceName;
-use crate::plan::{Epoch, PlanStatus};
+use crate::plan::{Epoch, Kind, PlanRecord, PlanStatus};
 use crate::state::{Placement, State};
 
 /// Replaces the whole configuration. Epochs of services that leave are kept, so that one that
@@ -20,7 +20,10 @@ pub(super) fn set(state: &mut State, context: &Context, parent_generation: u64, 
     if state.config.as_deref() == Some(&config) {
         return Ok(false);
     }
-    if let Some(running) = state.plans.values().find(|record| record.status == PlanStatus::Running) {
+    // What is only told to DNS servers is told anew by the new configuration, which may name others.
+    let is_in_the_way =
+        |record: &PlanRecord| record.status == PlanStatus::Running && record.plan.kind != Kind::Publish;
+    if let Some(running) = state.plans.values().find(|record| is_in_the_way(record)) {
         return Err(Refusal::NotAllowed {
             detail: format!("{} is running; the configuration changes when it has ended", running.plan.id),
         });

@@ -282,24 +282,55 @@ fn a_half_moved_service_keeps_its_incident_until_all_its_names_follow() {
     let mut world = World::new(config);
     world.answers = Answers::Fail;
     world.kill("us");
-    world.run_for(secs(30));
+    world.run_for(secs(20));
     assert_eq!(world.primary("app"), "eu");
     let app = Subject::Service("app".into());
     let mut long_away = world.clone();
-    let follows_once_it_is_back = |world: &mut World, kind: Kind| {
+    let follows_once_it_is_back = |world: &mut World, within: std::time::Duration| {
         assert!(open_incident(world, app.clone()).is_some());
         assert!(!world.names_elsewhere_are_right());
         world.answers = Answers::Done;
-        world.run_for(secs(5));
-        assert_eq!((world.last_plan().plan.kind, &world.last_plan().status), (kind, &PlanStatus::Done));
+        world.run_for(within);
+        let last = world.last_plan();
+        assert_eq!((last.plan.kind, &last.status), (Kind::Publish, &PlanStatus::Done));
         assert!(world.names_elsewhere_are_right());
         assert!(open_incident(world, app.clone()).is_none());
     };
-    follows_once_it_is_back(&mut world, Kind::Failover);
-    // Past the plan's own time another one goes on.
-    let recovery_timeout = long_away.config().strategy.recovery_timeout;
-    long_away.run_for(recovery_timeout);
-    follows_once_it_is_back(&mut long_away, Kind::Publish);
+    follows_once_it_is_back(&mut world, secs(15));
+    // The longer it was away the less often it is asked, so that the journal tells of other things, too.
+    long_away.run_for(secs(1_800));
+    let asked_in_an_hour = |world: &mut World| {
+        let before = world.state.next_plan().0;
+        world.run_for(secs(3_600));
+        world.state.next_plan().0 - before
+    };
+    assert!((50..=60).contains(&asked_in_an_hour(&mut long_away)));
+    follows_once_it_is_back(&mut long_away, secs(61));
+}
+
+/// Else whoever takes them out of the configuration would have to wait for them.
+#[test]
+fn the_configuration_changes_while_dns_servers_are_told_in_vain() {
+    let mut config = three_regions();
+    also_elsewhere(&mut config, "app");
+    let mut world = World::new(config);
+    world.answers = Answers::Never;
+    let plan = a_plan(&world);
+    world.must(Command::OpenPlan { plan, explanation: None });
+    let change = |world: &World| Command::SetConfig {
+        parent_generation: world.state.config_generation,
+        config: Box::new(three_regions()),
+    };
+    world.run_for(secs(5));
+    assert!(world.apply(change(&world)).refusal().is_some(), "a move is under way");
+    world.run_for(secs(60));
+    assert_eq!(
+        (world.last_plan().plan.kind, &world.last_plan().status),
+        (Kind::Publish, &PlanStatus::Running)
+    );
+    world.must(change(&world));
+    world.run_for(secs(1));
+    assert!(matches!(world.last_plan().status, PlanStatus::Stopped(_)));
 }
 
 /// It was done and the answer was lost: DNS and state differ, and must not for long.

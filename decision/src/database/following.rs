@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Position;
 use super::keep::Process;
-use super::look::Look;
+use super::look::{Look, Server};
 use crate::goal::{DatabaseGoal, DatabaseRole};
+use crate::lsn::Lsn;
 use crate::name::RegionName;
 use crate::time::Uptime;
 
@@ -13,8 +13,8 @@ use crate::time::Uptime;
 const LOOK_AFTER: Duration = Duration::from_secs(4);
 /// One that ends so often before it answers is looked into.
 const STARTS: u32 = 3;
-/// One that was waited for follows when it streams for so long, or has come further. Where the logs have parted a
-/// receiver begins and is ended, three times a second or more, and streams in between.
+/// One that was waited for follows when it is fed for so long, or is sent more. Where the logs have parted a
+/// receiver begins and is ended, three times a second or more, and may look fed in between.
 const STEADY: Duration = Duration::from_secs(2);
 const COPY_AFTER: Duration = Duration::from_secs(10);
 const START_AGAIN_MIN: Duration = Duration::from_millis(500);
@@ -25,12 +25,12 @@ pub struct Following {
     of: Option<RegionName>,
     /// Since when it does not, or was last looked into.
     waits_since: Option<Uptime>,
-    /// What it had on its disk then.
-    had: Option<Position>,
+    /// What it had been sent then.
+    had: Option<Lsn>,
     /// In the last look.
-    streams: bool,
+    is_fed: bool,
     /// In every look.
-    streams_since: Option<Uptime>,
+    fed_since: Option<Uptime>,
     /// Starts since a server last answered, and when the last was.
     starts: u32,
     started: Option<Uptime>,
@@ -51,22 +51,23 @@ impl Following {
         };
         let server = look.server.as_ref().filter(|server| server.in_recovery);
         let streams = server.is_some_and(|server| server.streams);
-        let has = server.and_then(|server| server.position);
-        self.streams = streams;
-        self.streams_since = streams.then_some(self.streams_since.unwrap_or(now));
-        let is_further = has.zip(self.had).is_some_and(|(has, had)| has.lsn > had.lsn);
-        let is_steady = self.streams_since.is_some_and(|since| now.since(since) >= STEADY);
-        let follows = streams && (self.waits_since.is_none() || is_further || is_steady);
+        let is_fed = server.is_some_and(Server::is_fed);
+        let received = server.and_then(|server| server.received);
+        self.is_fed = is_fed;
+        self.fed_since = is_fed.then_some(self.fed_since.unwrap_or(now));
+        let is_further = received.zip(self.had).is_some_and(|(received, had)| received > had);
+        let is_steady = self.fed_since.is_some_and(|since| now.since(since) >= STEADY);
+        let follows = streams && is_further || is_fed && (self.waits_since.is_none() || is_steady);
         if of != self.of.as_ref() || follows {
             // In another role it may start at once.
-            *self = Following { of: of.cloned(), starts: self.starts, streams, ..Following::default() };
+            *self = Following { of: of.cloned(), starts: self.starts, is_fed, ..Following::default() };
         }
         if look.server.is_some() {
             (self.starts, self.started) = (0, None);
         }
         let waits = match look.seen.process {
             Process::Starting => true,
-            Process::Replica { .. } => !streams || self.waits_since.is_some(),
+            Process::Replica { .. } => !is_fed || self.waits_since.is_some(),
             // It ended by itself.
             Process::None => self.starts > 0,
             _ => false,
@@ -75,7 +76,7 @@ impl Following {
         let since = self.waits_since.unwrap_or(now);
         self.waits_since = (waits && of.is_some()).then_some(since);
         if is_new || self.had.is_none() {
-            self.had = has;
+            self.had = received;
         }
     }
 
@@ -83,7 +84,7 @@ impl Following {
         let is_due = self.waits_since.is_some_and(|since| now.since(since) > LOOK_AFTER);
         match process {
             Process::None => self.starts >= STARTS && is_due,
-            Process::Replica { .. } if self.streams => false,
+            Process::Replica { .. } if self.is_fed => false,
             _ => is_due,
         }
     }

@@ -422,6 +422,7 @@ mod tests {
             in_recovery: true,
             position: at(has),
             streams,
+            received: Some(Lsn(has)),
             upstream: at(end),
             followers: Vec::new(),
         };
@@ -641,11 +642,25 @@ mod tests {
         assert_eq!(next(&mut parted, (100, true), 4_400), Action::Stop, "it still is");
         // Whenever it was looked at, a receiver was there.
         let (mut hidden, mut found) = (rules(), look(100, 100, true));
-        found.server.as_mut().unwrap().streams = false;
+        found.server.as_mut().unwrap().received = Some(Lsn(90));
         for n in 0..=20 {
             hidden.note(&goal, &found, n * 200, START + ms(n * 200));
         }
         assert_eq!(hidden.next(&goal, &mut found, false, START + ms(4_200)), look_into);
+        // It was not started anew, so that it counts as received what its primary never had.
+        (hidden, found) = (rules(), look(100, 90, true));
+        for n in 0..=20 {
+            hidden.note(&goal, &found, n * 200, START + ms(n * 200));
+        }
+        assert_eq!(hidden.next(&goal, &mut found, false, START + ms(4_200)), look_into);
+        // One that was started anew is sent its whole segment again first.
+        let mut again = rules();
+        for n in 0..100 {
+            let mut found = look(100, 100, true);
+            found.server.as_mut().unwrap().received = Some(Lsn(n));
+            again.note(&goal, &found, n * 200, START + ms(n * 200));
+            assert_eq!(again.next(&goal, &mut found, false, START + ms(n * 200)), Action::Rest, "{n}");
+        }
         // One whose network is bad comes further all the same.
         let mut slow = rules();
         for n in 0..100 {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::alone::Word;
 use super::branch::Branch;
 use super::keep::{Action, Files, Process};
-use super::look::Look;
+use super::look::{Look, Server};
 use super::{InstanceReport, InstanceRole, Position, Sequence};
 use crate::goal::{DatabaseGoal, DatabaseRole};
 use crate::plan::Epoch;
@@ -116,7 +116,7 @@ pub fn is_heir(goal: &DatabaseGoal) -> bool {
 pub fn follows_closely(look: &Look) -> bool {
     look.server.as_ref().is_some_and(|server| {
         let ahead = server.upstream.zip(server.position).map(|(end, has)| end.lsn.ahead_of(has.lsn));
-        server.streams && ahead.is_none_or(|ahead| ahead <= CLOSE_BYTES)
+        server.is_fed() && ahead.is_none_or(|ahead| ahead <= CLOSE_BYTES)
     })
 }
 
@@ -132,7 +132,7 @@ fn role(facts: &Facts) -> InstanceRole {
         }
         (Process::Primary | Process::Starting | Process::Stopping, _) => InstanceRole::Starting,
         (Process::Replica { .. }, _) => {
-            InstanceRole::Replica { streaming: look.server.as_ref().is_some_and(|server| server.streams) }
+            InstanceRole::Replica { streaming: look.server.as_ref().is_some_and(Server::is_fed) }
         }
         (Process::None, _) if matches!(next, Action::Clone { .. } | Action::Rewind { .. }) => {
             InstanceRole::Starting

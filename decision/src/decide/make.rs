@@ -16,10 +16,9 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(10);
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
 /// To shut a database down in order, after a checkpoint; past it the old primary goes on.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Before another region is tried, whose agents may reach what these do not.
+/// A plan must not stay open for long: where it moved nothing another region is tried, and what is left to tell is told
+/// by a plan that gives way to others.
 const ATTEMPTS: u32 = 5;
-/// Where the service is already, whoever serves its name must hear of it: as often as the plan has time for.
-const UNTIL_HEARD: u32 = u32::MAX;
 /// Beyond the lease, for the entries in the log.
 const FENCE_SPARE: Duration = Duration::from_secs(5);
 /// The agent gives the lease back before, if it cannot; or the lease expires.
@@ -219,14 +218,11 @@ impl List {
     }
 
     fn shift(&mut self, wish: &Wish, zone: DnsName, provider: DnsProvider, set: Vec<RecordSet>, last: bool) {
-        let is_the_move = last && wish.kind.moves_primary();
-        let (executor, attempts) = match provider {
-            DnsProvider::Embedded => (Executor::Controllers, ATTEMPTS),
-            DnsProvider::Rfc2136 { .. } => {
-                (Executor::Agent(wish.to.clone()), if is_the_move { ATTEMPTS } else { UNTIL_HEARD })
-            }
+        let executor = match provider {
+            DnsProvider::Embedded => Executor::Controllers,
+            DnsProvider::Rfc2136 { .. } => Executor::Agent(wish.to.clone()),
         };
-        let step = self.add(Action::ShiftDns { zone, provider, set }, executor, DNS_TIMEOUT, attempts);
+        let step = self.add(Action::ShiftDns { zone, provider, set }, executor, DNS_TIMEOUT, ATTEMPTS);
         step.point_of_no_return = last;
     }
 

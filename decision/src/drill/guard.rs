@@ -87,13 +87,6 @@ pub fn obstacles(state: &State, wish: &Wish, now: Time) -> Vec<String> {
             !config.is_named_elsewhere(service),
             format!("{service} has no name in DNS servers of others: Regent's own are nobody's but Regent's"),
         );
-        check(
-            wish.lasts >= config.strategy.recovery_timeout,
-            format!(
-                "the plan would be given up before it is over: it may last for less than {} (recovery_timeout)",
-                Human(config.strategy.recovery_timeout)
-            ),
-        );
     }
     if let Some(open) = state.plans.values().find(|record| record.is_open()) {
         check(true, format!("{} is open: what would be measured is not the drill alone", open.plan.id));

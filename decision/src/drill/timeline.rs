@@ -8,7 +8,9 @@ use crate::config::DnsProvider;
 use crate::event::Event;
 use crate::evidence::Condition;
 use crate::journal::Entry;
+use crate::name::DnsName;
 use crate::plan::{Action, Plan, PlanId, PlanStatus, StepId, StepResult};
+use crate::time::Time;
 use crate::verdict::Verdict;
 
 /// Of one event; fewer than a report keeps, whatever they are.
@@ -23,36 +25,43 @@ pub fn of_journal<'a>(drill: &Drill, entries: impl IntoIterator<Item = &'a Entry
     reader.moments
 }
 
-/// How DNS servers of others heard that the service had moved, where they could not be told while the drill lasted.
+/// How DNS servers of others heard that the service had moved, where they could not be told while the drill lasted. Of
+/// plans that go home nothing counts.
 pub fn told<'a>(drill: &Drill, entries: impl IntoIterator<Item = &'a Entry>) -> Told {
-    let mut found = Told::default();
     let mut plans: BTreeMap<PlanId, &Plan> = BTreeMap::new();
+    // By zone that was missed: when it was told.
+    let mut zones: BTreeMap<&DnsName, Option<Time>> = BTreeMap::new();
+    let is_over = |at: Time| drill.ended.as_ref().is_some_and(|ended| at >= ended.at);
     for entry in entries {
         match &entry.event {
-            Event::PlanOpened { plan, .. } if plan.service == drill.wish.service => {
+            Event::PlanOpened { plan, .. }
+                if plan.service == drill.wish.service && plan.to != drill.wish.region =>
+            {
                 plans.insert(plan.id, plan);
             }
-            Event::StepEnded { plan, step, result, .. } if is_of_others(plans.get(plan), *step) => {
-                match result {
-                    StepResult::Done { .. } if found.was_missed => {
-                        let back_at = drill.ended.as_ref().map_or(drill.begun_at, |ended| ended.at);
-                        found.after = found.after.or(Some(entry.at.since(back_at)));
-                    }
-                    StepResult::Done { .. } => {}
-                    _ => found.was_missed = true,
+            Event::StepEnded { plan, step, result, .. } => {
+                let Some(zone) = zone_of_others(plans.get(plan), *step) else { continue };
+                match (result, zones.get_mut(zone)) {
+                    (StepResult::Done { .. }, Some(told)) => *told = told.or(Some(entry.at)),
+                    (StepResult::Done { .. }, None) => {}
+                    (_, None) if !is_over(entry.at) => drop(zones.insert(zone, None)),
+                    _ => {}
                 }
             }
             _ => {}
         }
     }
-    found
+    let back_at = drill.ended.as_ref().map_or(drill.begun_at, |ended| ended.at);
+    let all: Option<Vec<Time>> = zones.values().copied().collect();
+    let last = all.and_then(|told| told.into_iter().max());
+    Told { was_missed: !zones.is_empty(), after: last.map(|at| at.since(back_at)) }
 }
 
-fn is_of_others(plan: Option<&&Plan>, step: StepId) -> bool {
-    let step = plan.and_then(|plan| plan.steps.iter().find(|known| known.id == step));
-    step.is_some_and(|step| {
-        matches!(&step.action, Action::ShiftDns { provider, .. } if *provider != DnsProvider::Embedded)
-    })
+fn zone_of_others<'a>(plan: Option<&&'a Plan>, step: StepId) -> Option<&'a DnsName> {
+    match &plan?.steps.iter().find(|known| known.id == step)?.action {
+        Action::ShiftDns { zone, provider, .. } if *provider != DnsProvider::Embedded => Some(zone),
+        _ => None,
+    }
 }
 
 struct Reader<'a> {

@@ -87,7 +87,11 @@ pub async fn run(
     if wish.fault.moves_as_planned() {
         tokio::time::sleep(BEGINS_AFTER).await;
         let (service, reason) = (wish.service.clone(), drill.id.to_string());
-        client.intent(&Intent::Switchover { service, to: None, reason, dry_run: false }).await?;
+        let asked = Intent::Switchover { service, to: None, reason, dry_run: false };
+        if let Err(failure) = client.intent(&asked).await {
+            end(client, drill.id, "the service was not moved".into()).await;
+            return Err(failure);
+        }
     }
     if wish.fault.cuts_off() {
         tokio::time::sleep(BEGINS_AFTER).await;
@@ -106,8 +110,9 @@ pub async fn run(
     clients.heal();
     eprintln!("over: {}; waiting for {} to come back", over.why, wish.region);
     if wish.fault.moves_as_planned() {
-        // DNS servers that could not be told are, before anything else is planned.
-        closes(client).await;
+        if wish.fault == Fault::ProviderOutage {
+            hears(client, &drill, &mut journal).await;
+        }
         // Where it is refused, the report says that it is not back.
         let (service, to, reason) = (wish.service.clone(), Some(wish.region.clone()), drill.id.to_string());
         let back = client.intent(&Intent::Switchover { service, to, reason, dry_run: false }).await;
@@ -299,23 +304,31 @@ async fn ended(client: &Client, id: DrillId) -> Result<Drill, Failure> {
 }
 
 async fn rejoins(client: &Client, seen: &Seen<'_>) -> bool {
-    comes(client, |status| seen.has_rejoined(status)).await
-}
-
-/// No plan is open any more.
-async fn closes(client: &Client) -> bool {
-    comes(client, |status| status.open_plans.is_empty()).await
-}
-
-async fn comes(client: &Client, holds: impl Fn(&Status) -> bool) -> bool {
     let deadline = Instant::now() + REJOINS_WITHIN;
     while Instant::now() < deadline {
-        if status(client).await.is_ok_and(|status| holds(&status)) {
+        if let Ok(status) = status(client).await
+            && seen.has_rejoined(&status)
+        {
             return true;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     false
+}
+
+/// Until DNS servers of others were told where the service is now, and the plan that told them is done; or, where they were
+/// not, until it is too late.
+async fn hears(client: &Client, drill: &Drill, journal: &mut Journal) {
+    let deadline = Instant::now() + REJOINS_WITHIN;
+    while Instant::now() < deadline {
+        let is_told = journal.read_on(client).await.is_ok()
+            && timeline::told(drill, &journal.entries).after.is_some()
+            && status(client).await.is_ok_and(|status| status.open_plans.is_empty());
+        if is_told {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 #[allow(clippy::too_many_arguments)]

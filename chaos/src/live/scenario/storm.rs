@@ -56,6 +56,8 @@ pub struct Storm {
     pub names_stale_ms: f64,
     /// The same of those of others.
     pub provider_stale_ms: f64,
+    /// How often they led anywhere.
+    pub provider_answers: usize,
     /// What did not become well again in time.
     pub unwell: Vec<String>,
     pub evidence: Option<PathBuf>,
@@ -151,6 +153,7 @@ impl Runner<'_> {
         let gaps = [Who::Client, Who::Inside].map(|who| (who, gaps(&attempts, who, began_ns))).into();
         let eras = eras_seen(&attempts, began_ns);
         let (others, own): (Vec<_>, Vec<_>) = lookups.into_iter().partition(|lookup| lookup.to == PROVIDER);
+        let provider_answers = others.iter().filter(|lookup| !lookup.leads.is_empty()).count();
         let [names_stale_ms, provider_stale_ms] = [own, others].map(|of| stale_ms(&of, &eras, began_ns));
         let wounds = done;
         Ok(Storm {
@@ -163,6 +166,7 @@ impl Runner<'_> {
             readers,
             names_stale_ms,
             provider_stale_ms,
+            provider_answers,
             unwell,
             evidence,
         })

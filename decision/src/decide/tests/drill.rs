@@ -219,9 +219,6 @@ fn names_in_dns_servers_of_others_follow_once_they_can_be_told() {
     with_database(&mut config, "app", Mode::Async);
     let mut world = World::new(config);
     world.run_for(secs(60));
-    let long = Wish { lasts: secs(300), ..outage.clone() };
-    let refused = begin(&mut world, long).unwrap_err();
-    assert!(refused.contains("the plan would be given up before it is over"), "{refused}");
     begin(&mut world, outage).unwrap();
     let told = |world: &World| {
         let entries = world.state.journal.entries().map(|entry| &**entry);
@@ -234,9 +231,9 @@ fn names_in_dns_servers_of_others_follow_once_they_can_be_told() {
     assert!(!drill(&world).is_running());
     assert_eq!((world.primary("app"), told(&world)), ("eu", Told { was_missed: true, after: None }));
     world.answers = Answers::Done;
-    world.run_for(secs(5));
+    world.run_for(secs(15));
     let found = told(&world);
-    assert!(found.after.is_some_and(|after| after <= secs(5)), "{found:?}");
+    assert!(found.after.is_some_and(|after| after <= secs(15)), "{found:?}");
     assert!(world.names_elsewhere_are_right());
 }
 

@@ -99,6 +99,7 @@ pub(in crate::postgres) const PRIMARY_TIMELINE: &str =
 
 impl Sql {
     pub async fn observe(&self) -> Result<Observed, PostgresError> {
+        // What was replayed is asked first: what is received afterwards is never less of the same log.
         // A replica may become a primary between two evaluations, never the reverse: so what only a
         // primary may be asked stands behind its own question.
         let sql = format!(
@@ -106,8 +107,8 @@ impl Sql {
   'system_identifier', (select system_identifier from pg_control_system()),
   'in_recovery', r, 'timeline', case when r then {REPLICA_TIMELINE} else {PRIMARY_TIMELINE} end,
   'current', case when r then null else pg_current_wal_flush_lsn() end,
-  'received', case when r then pg_last_wal_receive_lsn() end,
   'replayed', case when r then pg_last_wal_replay_lsn() end,
+  'received', case when r then pg_last_wal_receive_lsn() end,
   'replay_paused', case when r and pg_is_in_recovery() then pg_is_wal_replay_paused() else false end,
   'replay_age_ms', case when r then
      round(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000)::bigint end,
