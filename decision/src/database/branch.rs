@@ -80,9 +80,10 @@ pub fn of_copy(history: &[Branch], epoch: Epoch) -> Vec<Mark> {
     marks
 }
 
-/// Whoever writes holds this as its newest: what was begun beside it, or after, counts no more.
+/// Whoever writes holds this as its newest: what was begun beside it, or after, counts no more. By a person's leave it may
+/// be one of whom another had taken the place: the other's timelines have smaller numbers then, and later epochs.
 pub fn extend(history: &mut Vec<Branch>, newest: Branch) {
-    history.retain(|branch| branch.timeline < newest.timeline);
+    history.retain(|branch| branch.timeline < newest.timeline && branch.epoch <= newest.epoch);
     history.push(newest);
     history.drain(..history.len().saturating_sub(MOST));
 }
@@ -95,6 +96,10 @@ pub fn kinship(own: Option<Branch>, history: &[Branch], is_whole: bool) -> Kinsh
         Some(branch) if branch.epoch < own.epoch && !is_whole => Kinship::Unknown,
         Some(branch) if branch.epoch != own.epoch => Kinship::Stranger,
         Some(_) => Kinship::Kin,
+        // S3: whatever has that number there was begun before.
+        None if history.iter().any(|branch| branch.timeline > own.timeline && branch.epoch < own.epoch) => {
+            Kinship::Stranger
+        }
         None if is_whole || history.last().is_some_and(|last| own.timeline < last.timeline) => Kinship::Kin,
         None => Kinship::Unknown,
     }
@@ -128,6 +133,20 @@ mod tests {
         assert_eq!(marks.len(), 3);
         assert_eq!(newest(&marks, 3), Some(branch(3, 4)));
         assert_eq!(newest(&[], 2), None);
+    }
+
+    #[test]
+    fn who_took_the_place_of_one_that_a_person_brings_back_is_a_stranger() {
+        // 3 was begun at epoch 4, and 4 of it at 5; then another, which had not heard of that, began 3 at epoch 6.
+        let mut history = vec![branch(2, 3), branch(3, 6)];
+        extend(&mut history, branch(4, 5));
+        extend(&mut history, branch(5, 9));
+        assert_eq!(history, [branch(2, 3), branch(4, 5), branch(5, 9)]);
+        for is_whole in [false, true] {
+            assert_eq!(kinship(Some(branch(3, 6)), &history, is_whole), Kinship::Stranger);
+            assert_eq!(kinship(Some(branch(3, 4)), &history, is_whole), Kinship::Kin);
+            assert_eq!(kinship(Some(branch(4, 5)), &history, is_whole), Kinship::Kin);
+        }
     }
 
     #[test]
