@@ -151,6 +151,16 @@ pub enum Action {
     VerifyWrite { region: RegionName },
 }
 
+impl Action {
+    /// The zone, where it tells DNS servers of others.
+    pub fn zone_of_others(&self) -> Option<&DnsName> {
+        match self {
+            Action::ShiftDns { zone, provider, .. } if *provider != DnsProvider::Embedded => Some(zone),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use decision::dns::{Group, RecordSet, RecordType, Zone};
+use failover::testing::free_port;
 use region_agent::dns::{DnsServer, Settings};
 use wire::host::Host;
 
@@ -122,7 +123,7 @@ fn compare(rounds: usize, seconds: u32) -> Result<()> {
 
 fn compare_in(dir: &Path, rounds: usize, seconds: u32) -> Result<serde_json::Value> {
     fs::write(dir.join("queries"), format!("{NAME} A\n"))?;
-    let (own_port, knot_port) = (free_port()?, free_port()?);
+    let (own_port, knot_port) = (free_port(), free_port());
     let own_exe = std::env::current_exe()?;
     let own_server = pinned(own_exe.to_str().ok_or("path")?, &["serve", &own_port.to_string()])?;
     let knot_server = knot(dir, knot_port)?;
@@ -168,10 +169,6 @@ fn pinned(program: &str, args: &[&str]) -> Result<Server> {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE, program]).args(args).stdin(Stdio::null()).stdout(Stdio::null());
     Ok(Server(command.spawn().map_err(|e| format!("cannot start {program}: {e}"))?))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Asks until something answers.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use super::verdict::is_accused;
 use super::{Applied, Context, KEPT_REASON, KEPT_TEXT, kept, zone};
 use crate::command::Refusal;
-use crate::config::{Config, DnsProvider};
+use crate::config::Config;
 use crate::decide::too_few_vantages;
 use crate::event::Event;
 use crate::explain::Explanation;
 use crate::incident::{self, IncidentStatus, Subject};
 use crate::limits;
 use crate::name::{RegionName, ServiceName};
-use crate::plan::{Action, Epoch, Kind, Parent, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
+use crate::plan::{Epoch, Kind, Parent, Plan, PlanId, PlanRecord, PlanStatus, StepStatus};
 use crate::planted::{self, Bug};
 use crate::state::State;
 use crate::verdict::Verdict;
@@ -297,9 +297,8 @@ pub(super) fn finish(state: &mut State, context: &Context, id: PlanId, status: P
 /// say is in doubt, and they must be told anew where the service is.
 fn shifted_elsewhere(state: &State, id: PlanId) -> bool {
     let Some(record) = state.plans.get(&id) else { return false };
-    record.plan.steps.iter().filter(|step| record.steps.contains_key(&step.id)).any(|step| {
-        matches!(&step.action, Action::ShiftDns { provider, .. } if *provider != DnsProvider::Embedded)
-    })
+    let mut begun = record.plan.steps.iter().filter(|step| record.steps.contains_key(&step.id));
+    begun.any(|step| step.action.zone_of_others().is_some())
 }
 
 /// A service that is healthy where it now is has no incident any more.

@@ -1,9 +1,7 @@
 //! Planned moves: out of a drained region, and back home.
 
-use std::time::Duration;
-
 use super::moves::{Case, Choice, Move, may_act, target};
-use super::{Round, eligible};
+use super::{Round, eligible, publish};
 use crate::config::{Failback, MoveLimits, Region};
 use crate::explain::Explanation;
 use crate::limits;
@@ -11,9 +9,6 @@ use crate::name::RegionName;
 use crate::plan::{Kind, PlanStatus};
 use crate::state::Standing;
 use crate::time::Human;
-
-const TOLD_AGAIN: Duration = Duration::from_secs(5);
-const TOLD_AGAIN_MOST: Duration = Duration::from_secs(60);
 
 /// A drained region is left, as its operator asked.
 pub(super) fn evacuate(round: &mut Round, case: &Case, why: &mut Explanation) -> Choice {
@@ -115,16 +110,6 @@ pub(super) fn held_back(round: &mut Round, case: &Case, kind: Kind) -> Option<St
     }
 }
 
-/// Longer after each time that it was in vain, up to a minute: servers that were away for a moment are to hear soon, and
-/// those that are away for hours are not to fill the journal.
-fn told_again_in(case: &Case) -> Duration {
-    let of_service = case.state.plans.values().rev().filter(|record| record.plan.service == *case.service);
-    let in_vain = of_service.take_while(|record| {
-        record.plan.kind == Kind::Publish && matches!(record.status, PlanStatus::Stopped(_))
-    });
-    TOLD_AGAIN.saturating_mul(in_vain.count() as u32).min(TOLD_AGAIN_MOST)
-}
-
 /// A planned move that did not succeed is begun anew only after the hold-down; one that a person
 /// cancelled, never by itself.
 fn tried(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
@@ -143,7 +128,8 @@ fn tried(round: &mut Round, case: &Case, kind: Kind) -> Option<String> {
         PlanStatus::Cancelled(_) => Some(format!("{id} was cancelled: a person decides")),
         PlanStatus::Stopped(_) if last.steps.is_empty() => None,
         PlanStatus::Stopped(_) => {
-            let pause = if kind == Kind::Publish { told_again_in(case).min(hold_down) } else { hold_down };
+            let pause =
+                if kind == Kind::Publish { publish::again_in(case).min(hold_down) } else { hold_down };
             let rested = round.passed(case.now, last.ended_at.unwrap_or(case.now), pause);
             (!rested).then(|| format!("{id} stopped less than {} ago", Human(pause)))
         }

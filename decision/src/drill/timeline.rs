@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::report::{Moment, Phase, Told};
 use super::{Drill, DrillId};
-use crate::config::DnsProvider;
 use crate::event::Event;
 use crate::evidence::Condition;
 use crate::journal::Entry;
@@ -58,10 +57,7 @@ pub fn told<'a>(drill: &Drill, entries: impl IntoIterator<Item = &'a Entry>) -> 
 }
 
 fn zone_of_others<'a>(plan: Option<&&'a Plan>, step: StepId) -> Option<&'a DnsName> {
-    match &plan?.steps.iter().find(|known| known.id == step)?.action {
-        Action::ShiftDns { zone, provider, .. } if *provider != DnsProvider::Embedded => Some(zone),
-        _ => None,
-    }
+    plan?.steps.iter().find(|known| known.id == step)?.action.zone_of_others()
 }
 
 struct Reader<'a> {

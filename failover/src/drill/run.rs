@@ -84,8 +84,10 @@ pub async fn run(
     let before = last_report(client, &wish).await;
     let mut journal = Journal::from_now_on(client).await?;
     let drill = begin(client, &wish).await?;
-    if wish.fault.moves_as_planned() {
+    if wish.fault.cuts_off() || wish.fault == Fault::ProviderOutage {
         tokio::time::sleep(BEGINS_AFTER).await;
+    }
+    if wish.fault.moves_as_planned() {
         let (service, reason) = (wish.service.clone(), drill.id.to_string());
         let asked = Intent::Switchover { service, to: None, reason, dry_run: false };
         if let Err(failure) = client.intent(&asked).await {
@@ -94,7 +96,6 @@ pub async fn run(
         }
     }
     if wish.fault.cuts_off() {
-        tokio::time::sleep(BEGINS_AFTER).await;
         clients.cut_off(&config, &wish.region).await;
     }
     let over = {
