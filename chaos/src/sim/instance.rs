@@ -386,7 +386,6 @@ impl Instance {
             },
         };
         let timeline = postgres.log().map(Log::timeline);
-        let newest = timeline.and_then(|timeline| branch::newest(&self.disk.marks, timeline));
         let followers =
             server.iter().flat_map(|server| server.followers.iter().map(|(name, _)| name.clone()));
         let dead = self.is_dead(&process, goal, ground.uptime(self.machine));
@@ -396,10 +395,9 @@ impl Instance {
             leased,
             ended: self.guard.ended.filter(|_| matches!(postgres.process, Process::None)),
             dead,
-            kin: match newest {
-                Some(_) => branch::kinship(newest, &goal.history, goal.history_is_whole),
-                None => Kinship::Kin,
-            },
+            kin: timeline.map_or(Kinship::Kin, |timeline| {
+                branch::kinship_of(&self.disk.marks, timeline, &goal.history, goal.history_is_whole)
+            }),
             was_told: false,
             released,
             parted: false,

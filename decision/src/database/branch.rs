@@ -88,7 +88,20 @@ pub fn extend(history: &mut Vec<Branch>, newest: Branch) {
     history.drain(..history.len().saturating_sub(MOST));
 }
 
-/// `is_whole`: the primary that is now has told its newest timeline.
+/// Of a log whose newest timeline is `timeline`, by all that its marks tell.
+pub fn kinship_of(marks: &[Mark], timeline: u32, history: &[Branch], is_whole: bool) -> Kinship {
+    // S3: what it holds under a lower number was begun before what counts under it; a rewind would take the one for
+    // the other. A mark may be younger than what it holds, never older.
+    let older =
+        |branch: &Branch| newest(marks, branch.timeline).is_some_and(|held| held.epoch < branch.epoch);
+    let is_other = history.iter().filter(|branch| branch.timeline < timeline).any(older);
+    if is_other && !planted::has(Bug::StrangersTaken) {
+        return Kinship::Stranger;
+    }
+    kinship(newest(marks, timeline), history, is_whole)
+}
+
+/// Of one of whom only the newest timeline is known. `is_whole`: the primary that is now has told its newest.
 pub fn kinship(own: Option<Branch>, history: &[Branch], is_whole: bool) -> Kinship {
     let Some(own) = own.filter(|_| !planted::has(Bug::StrangersTaken)) else { return Kinship::Kin };
     match history.iter().find(|branch| branch.timeline == own.timeline) {
@@ -147,6 +160,31 @@ mod tests {
             assert_eq!(kinship(Some(branch(3, 4)), &history, is_whole), Kinship::Kin);
             assert_eq!(kinship(Some(branch(4, 5)), &history, is_whole), Kinship::Kin);
         }
+    }
+
+    #[test]
+    fn who_holds_another_timeline_of_a_number_below_its_newest_is_a_stranger() {
+        // 3 was begun at epoch 4, and 4 of it at 5; another, which had not heard of that, began 3 at epoch 6.
+        let mut marks = of_copy(&[branch(1, 1), branch(2, 3)], Epoch(3));
+        mark(&mut marks, Epoch(4), 2);
+        mark(&mut marks, Epoch(5), 3);
+        let history = [branch(1, 1), branch(2, 3), branch(3, 6)];
+        for is_whole in [false, true] {
+            assert_eq!(kinship_of(&marks, 4, &history, is_whole), Kinship::Stranger);
+        }
+        let went_on = [branch(1, 1), branch(2, 3), branch(3, 6), branch(5, 8)];
+        assert_eq!(kinship_of(&marks, 4, &went_on, true), Kinship::Stranger);
+        // What is there of 3 is what it holds, or it holds none of it: PostgreSQL tells.
+        assert_eq!(kinship_of(&marks, 4, &[branch(2, 3), branch(3, 4), branch(5, 8)], true), Kinship::Kin);
+        assert_eq!(kinship_of(&marks, 2, &history, true), Kinship::Kin);
+        // It came to hold, at 7, what was begun at 6.
+        let mut marks = of_copy(&history[..2], Epoch(3));
+        mark(&mut marks, Epoch(7), 2);
+        assert_eq!(
+            kinship_of(&marks, 4, &[history[0], history[1], history[2], branch(4, 7)], true),
+            Kinship::Kin
+        );
+        assert_eq!(kinship_of(&[], 4, &history, true), Kinship::Kin, "it was never marked");
     }
 
     #[test]

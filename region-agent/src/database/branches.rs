@@ -67,8 +67,9 @@ impl Branches {
             self.write(marks).await?;
         }
         let marks = self.marks().await?;
-        let own = timeline.and_then(|timeline| branch::newest(marks, timeline));
-        Ok((own, branch::kinship(own, &goal.history, goal.history_is_whole)))
+        let Some(timeline) = timeline else { return Ok((None, Kinship::Kin)) };
+        let kin = branch::kinship_of(marks, timeline, &goal.history, goal.history_is_whole);
+        Ok((branch::newest(marks, timeline), kin))
     }
 
     /// The newest epoch that it was marked for, as far as it was looked up.
