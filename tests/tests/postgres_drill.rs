@@ -1,12 +1,15 @@
 //! `failover drill`: failures caused on purpose on a running system, measured from outside; and healed, whatever becomes
 //! of whoever caused them.
 
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use failover::dns::testing::{Key, Server};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tests::{Cluster, browser, eventually, program, root, text};
 
@@ -97,11 +100,9 @@ fn postgres_a_drill_loses_a_region_and_tells_all_of_it() -> anyhow::Result<()> {
 #[test]
 fn postgres_a_drill_whose_process_is_killed_heals_by_itself() -> anyhow::Result<()> {
     let cluster = up()?;
-    let mut running =
-        drill(&cluster, "partition", &[])?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let running = Running::begin(drill(&cluster, "partition", &[])?)?;
     eventually("another writes", || Ok(cluster.writer()? != HOME))?;
-    running.kill()?;
-    running.wait()?;
+    drop(running);
     let killed = Instant::now();
     eventually("it is over", || {
         let drills = cluster.json(&["drill", "history"])?;
@@ -110,6 +111,65 @@ fn postgres_a_drill_whose_process_is_killed_heals_by_itself() -> anyhow::Result<
     cluster.all_is_well()?;
     ensure!(killed.elapsed() < Duration::from_secs(100), "{:?}", killed.elapsed());
     Ok(())
+}
+
+/// A drill that is under way, and what it says.
+struct Running {
+    process: Child,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn begin(mut drill: Command) -> anyhow::Result<Running> {
+        let mut process = drill.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let said = BufReader::new(process.stderr.take().context("it is piped")?).lines();
+        Ok(Running { process, said })
+    }
+
+    fn says(&mut self, words: &str) -> anyhow::Result<()> {
+        for line in self.said.by_ref() {
+            if line?.contains(words) {
+                return Ok(());
+            }
+        }
+        bail!("it did not say {words:?}")
+    }
+
+    /// As Ctrl-C does.
+    fn interrupt(&self) -> anyhow::Result<()> {
+        Ok(kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGINT)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error means that it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn postgres_a_drill_that_a_person_ends_is_over_at_once() -> anyhow::Result<()> {
+    let cluster = up()?;
+    let mut early = Running::begin(drill(&cluster, "partition", &["--baseline", "300"])?)?;
+    early.says("watching for")?;
+    early.interrupt()?;
+    early.says("nothing was done")?;
+    assert_eq!(early.process.wait()?.code(), Some(4));
+    assert_eq!(cluster.json(&["drill", "history"])?, Value::Array(Vec::new()));
+
+    let mut late = Running::begin(drill(&cluster, "partition", &[])?)?;
+    eventually("another writes", || Ok(cluster.writer()? != HOME))?;
+    late.interrupt()?;
+    late.says("over: a person ended it; waiting for us-east-1")?;
+    late.interrupt()?;
+    assert_eq!(late.process.wait()?.code(), Some(4));
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(cluster.data_dir().join("drill/report.json"))?)?;
+    let checks = report["checks"].as_array().context("checks")?;
+    ensure!(checks.iter().any(|check| check["detail"] == "nobody waited for it"), "{report:#}");
+    cluster.all_is_well()
 }
 
 #[test]

@@ -167,6 +167,8 @@ pub struct Findings {
     pub expected: Expected,
     pub is_served: bool,
     pub has_rejoined: bool,
+    /// A person did not wait for what comes after the fault.
+    pub is_left: bool,
     /// Where the fault was that DNS servers of others could not be told.
     pub told: Option<Told>,
     /// Ended by a guard, and not because all was seen.
@@ -234,7 +236,7 @@ pub fn judge(objective: &Objective, measured: &Measured, findings: &Findings) ->
         recovered(objective, measured, findings),
         rejoined(findings),
     ];
-    checks.extend(findings.told.map(told));
+    checks.extend(findings.told.map(|told| heard(told, findings.is_left)));
     let result = |name: &str| checks.iter().find(|check| check.name == name).map(|check| check.result);
     let fails = |names: &[&str]| names.iter().any(|name| result(name) == Some(CheckResult::Fail));
     let verdict = if fails(&[ONE_WRITER, NOTHING_LOST]) {
@@ -321,11 +323,14 @@ fn recovered(objective: &Objective, measured: &Measured, findings: &Findings) ->
 fn rejoined(findings: &Findings) -> Check {
     match findings.has_rejoined {
         true => check(REJOINED, CheckResult::Pass, "it is healthy, and its instance follows".into()),
+        false if findings.is_left => {
+            check(REJOINED, CheckResult::Inconclusive, "nobody waited for it".into())
+        }
         false => check(REJOINED, CheckResult::Fail, "it was not when the drill ended".into()),
     }
 }
 
-fn told(told: Told) -> Check {
+fn heard(told: Told, is_left: bool) -> Check {
     match told {
         Told { was_missed: false, .. } => check(
             TOLD,
@@ -333,6 +338,9 @@ fn told(told: Told) -> Check {
             "nobody had to tell them anything while they were away".into(),
         ),
         Told { after: Some(after), .. } => check(TOLD, CheckResult::Pass, format!("after {}", Human(after))),
+        Told { after: None, .. } if is_left => {
+            check(TOLD, CheckResult::Inconclusive, "nobody waited for it".into())
+        }
         Told { after: None, .. } => {
             check(TOLD, CheckResult::Fail, "they name the old place: `failover journal` says why".into())
         }
@@ -432,6 +440,10 @@ mod tests {
         assert_eq!(verdict(|_, findings| findings.expected = Expected::Stays), Verdict::ObjectiveMissed);
         assert_eq!(verdict(|_, findings| findings.expected = Expected::Either), Verdict::Passed);
         assert_eq!(verdict(|_, findings| findings.has_rejoined = false), Verdict::ObjectiveMissed);
+        let left = |_: &mut Measured, findings: &mut Findings| {
+            (findings.has_rejoined, findings.is_left) = (false, true);
+        };
+        assert_eq!(verdict(left), Verdict::Inconclusive);
         assert_eq!(verdict(|_, findings| findings.is_served = false), Verdict::ObjectiveMissed);
         assert_eq!(verdict(|measured, _| measured.longest_gap_ms = None), Verdict::Inconclusive);
         assert_eq!(verdict(|measured, _| measured.baseline_writes = 9), Verdict::Inconclusive);
@@ -449,6 +461,11 @@ mod tests {
             |was_missed, after| verdict(|_, findings| findings.told = Some(Told { was_missed, after }));
         assert_eq!(told(true, Some(Duration::from_secs(2))), Verdict::Passed);
         assert_eq!(told(true, None), Verdict::ObjectiveMissed);
+        let told_to_nobody = |findings: &mut Findings| {
+            findings.is_left = true;
+            findings.told = Some(Told { was_missed: true, after: None });
+        };
+        assert_eq!(verdict(|_, findings| told_to_nobody(findings)), Verdict::Inconclusive);
         assert_eq!(told(false, Some(Duration::ZERO)), Verdict::Inconclusive);
         assert_eq!(verdict(|_, findings| findings.aborted = Some("asked".into())), Verdict::Aborted);
     }

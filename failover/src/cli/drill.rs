@@ -6,7 +6,7 @@ use std::time::Duration;
 use decision::drill::report::Report;
 use decision::drill::{Drill, Wish};
 use decision::journal::Entry;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 use wire::api::Query;
 use wire::host::Host;
 
@@ -81,14 +81,13 @@ async fn run(client: &Client, host: &Host, format: Format, args: DrillRunArgs) -
         return show(format, args.out.unwrap_or_else(|| "practice".into()), &report, &[]);
     }
     confirm(args.approve, &format!("this causes a failure in {}", wish.region), wish.service.as_str())?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
+    let (asks, asked) = watch::channel(());
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            told.cancel();
+        while tokio::signal::ctrl_c().await.is_ok() {
+            asks.send_replace(());
         }
     });
-    let ran = drill::run(client, host, &settings, stop).await?;
+    let ran = drill::run(client, host, &settings, asked).await?;
     let folder = args.out.unwrap_or_else(|| PathBuf::from(ran.report.drill.to_string()));
     let exit = show(format, folder, &ran.report, &ran.journal)?;
     drill::tell(client, &ran.report).await?;

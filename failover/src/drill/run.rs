@@ -11,6 +11,7 @@ use decision::journal::Entry;
 use decision::name::{RegionName, ServiceName};
 use decision::time::Time;
 use futures::future::join_all;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::api::{Intent, ServiceStatus, Status};
@@ -22,7 +23,7 @@ use super::resolvers;
 use super::scenario::Scenario;
 use super::seen::Seen;
 use crate::cli::Client;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// So long all must be well before a drill counts as survived.
@@ -55,15 +56,16 @@ pub struct Ran {
     pub journal: Vec<Entry>,
 }
 
-/// Runs it. `stop`: a person wants it ended.
+/// Runs it. `asked`: a person wants what goes on now ended: before the fault all of it, then the fault, then the
+/// waiting for what comes after.
 ///
 /// # Errors
-/// The harness failed, or a guard refused to begin: the fault was not caused, or is over.
+/// The harness failed, or it was not to begin: the fault was not caused, or is over.
 pub async fn run(
     client: &Client,
     host: &Host,
     settings: &Settings,
-    stop: CancellationToken,
+    mut asked: watch::Receiver<()>,
 ) -> Result<Ran, Failure> {
     let config = config(client).await?;
     let status = status(client).await?;
@@ -79,7 +81,9 @@ pub async fn run(
     let views = tokio::spawn(views);
     let tasks = clients.begin(&watched);
     eprintln!("watching for {} before the fault", decision::time::Human(settings.baseline));
-    tokio::time::sleep(settings.baseline).await;
+    if unless_asked(&mut asked, tokio::time::sleep(settings.baseline)).await.is_none() {
+        return Err(Failure::new(Exit::Refused, "a person ended it before the fault: nothing was done"));
+    }
 
     let before = last_report(client, &wish).await;
     let mut journal = Journal::from_now_on(client).await?;
@@ -89,8 +93,8 @@ pub async fn run(
     }
     if wish.fault.moves_as_planned() {
         let (service, reason) = (wish.service.clone(), drill.id.to_string());
-        let asked = Intent::Switchover { service, to: None, reason, dry_run: false };
-        if let Err(failure) = client.intent(&asked).await {
+        let moves = Intent::Switchover { service, to: None, reason, dry_run: false };
+        if let Err(failure) = client.intent(&moves).await {
             end(client, drill.id, "the service was not moved".into()).await;
             return Err(failure);
         }
@@ -99,20 +103,20 @@ pub async fn run(
         clients.cut_off(&config, &wish.region).await;
     }
     let over = {
-        let watch =
-            Watch { client, host, settings, seen: &seen, drill: &drill, clients: &clients, stop: &stop };
+        let watch = Watch { client, host, settings, seen: &seen, drill: &drill, clients: &clients };
         tokio::select! {
-            over = watch.until_over(&mut journal) => over,
+            over = watch.until_over(&mut journal, &mut asked) => over,
             never = keep_going(client, drill.id) => match never {},
         }
     };
     end(client, drill.id, over.why.clone()).await;
     let drill = ended(client, drill.id).await?;
     clients.heal();
-    eprintln!("over: {}; waiting for {} to come back", over.why, wish.region);
+    eprintln!("over: {}; waiting for {} to come back (Ctrl-C: without it)", over.why, wish.region);
+    let mut is_left = false;
     if wish.fault.moves_as_planned() {
         if wish.fault == Fault::ProviderOutage {
-            hears(client, &drill, &mut journal).await;
+            is_left = unless_asked(&mut asked, hears(client, &drill, &mut journal)).await.is_none();
         }
         // Where it is refused, the report says that it is not back.
         let (service, to, reason) = (wish.service.clone(), Some(wish.region.clone()), drill.id.to_string());
@@ -121,7 +125,11 @@ pub async fn run(
             eprintln!("{failure}");
         }
     }
-    let rejoined_at = rejoins(client, &seen).await.then(|| host.clock.now());
+    let has_rejoined = match is_left {
+        true => None,
+        false => unless_asked(&mut asked, rejoins(client, &seen)).await,
+    };
+    let rejoined_at = has_rejoined.unwrap_or(false).then(|| host.clock.now());
 
     journal.read_on(client).await?;
     let mut moments = timeline::of_journal(&drill, &journal.entries);
@@ -147,6 +155,7 @@ pub async fn run(
         expected: settings.scenario.expected,
         is_served: seen.is_served(&status),
         has_rejoined: rejoined_at.is_some(),
+        is_left: has_rejoined.is_none(),
         told: (wish.fault == Fault::ProviderOutage).then(|| timeline::told(&drill, &journal.entries)),
         aborted: over.aborted,
     };
@@ -172,7 +181,7 @@ pub async fn rehearse(client: &Client, settings: &Settings) -> Result<(Wish, Res
         client.intent(&Intent::BeginDrill { drill: DrillId(0), wish: wish.clone(), dry_run: true }).await;
     match asked {
         Ok(_) => Ok((wish, Ok(()))),
-        Err(refused) if refused.exit == crate::cli::exit::Exit::Refused => Ok((wish, Err(refused.text))),
+        Err(refused) if refused.exit == Exit::Refused => Ok((wish, Err(refused.text))),
         Err(failure) => Err(failure),
     }
 }
@@ -191,17 +200,17 @@ struct Watch<'a> {
     seen: &'a Seen<'a>,
     drill: &'a Drill,
     clients: &'a Clients,
-    stop: &'a CancellationToken,
 }
 
 impl Watch<'_> {
-    async fn until_over(&self, journal: &mut Journal) -> Over {
+    async fn until_over(&self, journal: &mut Journal, asked: &mut watch::Receiver<()>) -> Over {
         let mut told = BTreeSet::new();
         let mut steady_since: Option<Instant> = None;
         let mut has_moved = false;
         let began = Instant::now();
         loop {
-            if self.stop.is_cancelled() {
+            if asked.has_changed().unwrap_or(false) {
+                asked.mark_unchanged();
                 return Over::aborted("a person ended it".into(), has_moved);
             }
             // What is not read now is read later.
@@ -254,6 +263,14 @@ fn is_recent(success: Option<Time>, now: Time) -> bool {
     success.is_some_and(|success| now.since(success) < Duration::from_secs(2))
 }
 
+/// None: a person asked for an end of it.
+async fn unless_asked<T>(asked: &mut watch::Receiver<()>, goes_on: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        Ok(()) = asked.changed() => None,
+        ended = goes_on => Some(ended),
+    }
+}
+
 /// Says that this process is still there; ends only when dropped.
 async fn keep_going(client: &Client, drill: DrillId) -> std::convert::Infallible {
     loop {
@@ -267,7 +284,7 @@ async fn begin(client: &Client, wish: &Wish) -> Result<Drill, Failure> {
     let id = looks::next(client).await?;
     let intent = Intent::BeginDrill { drill: id, wish: wish.clone(), dry_run: false };
     if let Err(failure) = client.intent(&intent).await
-        && failure.exit == crate::cli::exit::Exit::Refused
+        && failure.exit == Exit::Refused
     {
         return Err(failure);
     }
