@@ -45,7 +45,7 @@ pub struct Flags {
     /// All that came of it as JSON, instead of words
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     output: Option<String>,
-    /// Leave data and logs
+    /// Leave data and logs also where nothing failed
     #[arg(long)]
     keep: bool,
 }
@@ -124,8 +124,14 @@ pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
         cluster.keep_folder();
     }
     let lasts = Duration::from_secs(flags.minutes * 60);
-    let storm = Runner::new(&cluster).storm(Until::Elapsed(lasts), &wounds, flags.seed)?;
+    let storm = Runner::new(&cluster).storm(Until::Elapsed(lasts), &wounds, flags.seed);
+    let storm = storm.inspect_err(|_| cluster.keep_folder())?;
     let verdicts = verdicts(&storm, mode);
+    let worst = |outcome| verdicts.iter().any(|verdict| verdict.result == outcome);
+    if worst(Outcome::Fail) {
+        // The logs are what tells why.
+        cluster.keep_folder();
+    }
     let report = Report {
         schedule: flags.schedule,
         mode: mode.to_string(),
@@ -144,7 +150,6 @@ pub fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let worst = |outcome| verdicts.iter().any(|verdict| verdict.result == outcome);
     let code = match (worst(Outcome::Fail), worst(Outcome::Inconclusive)) {
         (true, _) => 1,
         (false, true) => 3,

@@ -61,6 +61,8 @@ pub enum Bug {
     SessionsNeverLost,
     /// What has parted from its primary is started as it is.
     NeverRewound,
+    /// What starts and answers nothing is never told that it is to follow another.
+    StartersUntold,
     /// The same result of a step takes effect each time it is told.
     StepDoneTwice,
     /// The guard never finds a deadline due.
@@ -68,7 +70,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::LeaseEndsEarly,
         Bug::FenceNotWaitedFor,
         Bug::NewLeaderForgets,
@@ -97,6 +99,7 @@ impl Bug {
         Bug::PromisesForgotten,
         Bug::SessionsNeverLost,
         Bug::NeverRewound,
+        Bug::StartersUntold,
         Bug::StepDoneTwice,
         Bug::GuardLetsGo,
     ];

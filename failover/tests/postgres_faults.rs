@@ -14,6 +14,7 @@ use failover::postgres::{
     Class, ClusterState, DataDir, Desired, Files, PostgresError, Rewound, Settings, Standby, SyncStandbys,
     Upstream, WriteProbe, slot_name,
 };
+use nix::sys::signal::Signal;
 
 async fn files(instance: &Instance) -> Files {
     match instance.postgres.observe_files(None).await.unwrap() {
@@ -396,6 +397,40 @@ async fn postgres_whoever_was_told_to_follow_at_an_older_epoch_is_sent_nothing()
     let before = confirmed().await;
     writes(&b, "another", 8);
     eventually("c confirms it", async || confirmed().await > before).await;
+}
+
+/// After a rewind it answers nobody until it was sent all that its primary had written by then. Its slot is of an epoch
+/// that was over by the time it asked.
+#[tokio::test]
+async fn postgres_one_that_starts_and_answers_nothing_is_told_by_its_files_whom_to_follow() {
+    let (mut a, b) = parted().await;
+    let told = |epoch| {
+        let slot = slot_name("region-a", Epoch(epoch));
+        replica(epoch, Some(Upstream { slot: Some(slot), ..b.upstream_for("region-a") }))
+    };
+    let rewound = {
+        let desired = told(2);
+        let rewind = a.postgres.rewind_from(&desired);
+        tokio::pin!(rewind);
+        loop {
+            tokio::select! {
+                rewound = &mut rewind => break rewound.unwrap(),
+                written = b.postgres.write_probe(PATIENCE) => {
+                    assert!(matches!(written, WriteProbe::Written { .. }), "{written:?}");
+                }
+            }
+        }
+    };
+    assert!(matches!(rewound, Rewound::Done(_)), "{rewound:?}");
+    b.sql().await.ensure_slot(&slot_name("region-a", Epoch(3))).await.unwrap();
+    a.spawn();
+    let refused = "replication slot \"regent_region_a_e2\" does not exist";
+    eventually("it asks in vain", async || a.log().matches(refused).count() > 2).await;
+    assert!(a.sql_if_any().await.is_none(), "it has all that it needs to answer");
+    a.postgres.write_config(&told(3)).await.unwrap();
+    a.signal(Signal::SIGHUP);
+    b.wait_streaming("region-a").await;
+    eventually("it answers", async || a.sql_if_any().await.is_some()).await;
 }
 
 #[tokio::test]

@@ -39,10 +39,14 @@ impl Cluster {
     fn health(&self) -> anyhow::Result<&'static str> {
         let primary = self.primary()?;
         let streaming = self.streaming_from(primary)?;
-        for other in REGIONS.into_iter().filter(|region| *region != primary) {
-            ensure!(streaming.contains(other), "{other} does not stream from {primary}");
-        }
         let status = self.status()?;
+        for other in REGIONS.into_iter().filter(|region| *region != primary) {
+            ensure!(
+                streaming.contains(other),
+                "{other} does not stream from {primary}; {}",
+                instance(&status, other)
+            );
+        }
         leader_of(&status).context("the controllers have no leader")?;
         all_keep_up(list(&status["members"]))?;
         for region in list(&status["regions"]) {
@@ -57,6 +61,21 @@ impl Cluster {
         ensure!(service["verdict"] == "healthy", "the service is {}", service["verdict"]);
         Ok(primary)
     }
+}
+
+/// What its agent says of it.
+fn instance(status: &Value, region: &str) -> String {
+    let services = list(&status["services"]).iter();
+    let mut instances = services.flat_map(|service| list(&service["database"]["instances"]));
+    instances.find(|instance| instance["region"] == region).map_or_else(
+        || "nobody tells".into(),
+        |instance| {
+            format!(
+                "it is {}, live: {}, problem: {}",
+                instance["role"], instance["live"], instance["problem"]
+            )
+        },
+    )
 }
 
 /// One that runs and writes nothing down is as good as dead.

@@ -351,6 +351,7 @@ impl Instance {
             _ if self.guard.is_killing => (SeenProcess::Stopping, None),
             _ if hangs(postgres, ground) => (SeenProcess::Starting, None),
             Process::Starting { .. } => (SeenProcess::Starting, None),
+            Process::Replica(_) if postgres.lacks() => (SeenProcess::Starting, None),
             Process::Primary(primary) if primary.is_ending => (SeenProcess::Stopping, None),
             Process::Primary(_) => {
                 let server = Server {
@@ -402,6 +403,7 @@ impl Instance {
             released,
             parted: false,
             suspect: false,
+            misled: false,
             followers: followers.collect(),
         };
         let guard = Guard {
@@ -471,6 +473,10 @@ impl Instance {
                 }
                 self.rules.is_being_told();
                 own(all, self.machine).follows(told(of.as_ref(), goal.epoch, places), ground);
+                if let (SeenProcess::Starting, Some(of)) = (&look.seen.process, of) {
+                    self.rules.is_retold(of, goal.epoch);
+                    return Ok(());
+                }
                 self.is_answered_by_server(now, ground)?;
                 self.rules.is_told(of.as_ref(), goal.epoch);
             }
@@ -573,7 +579,7 @@ impl Instance {
                         if is_needed {
                             data.log.cut(data.log.common(&log));
                             data.log.takes(&log, log.end);
-                            data.slots = None;
+                            (data.slots, data.lacks) = (None, true);
                             self.is_copy(&goal);
                         }
                     }

@@ -73,6 +73,8 @@ pub struct Data {
     pub is_standby: bool,
     /// It was shut down in order.
     pub is_clean: bool,
+    /// Rewound: it answers only when it was sent what its primary wrote meanwhile.
+    pub lacks: bool,
     /// Of which epoch its slots are for whoever follows it.
     pub slots: Option<Epoch>,
 }
@@ -167,6 +169,11 @@ impl Postgres {
             died: false,
             sessions: 0,
         }
+    }
+
+    /// It runs, and answers nobody.
+    pub fn lacks(&self) -> bool {
+        matches!(&self.files, Files::Present(data) if data.lacks)
     }
 
     pub fn log(&self) -> Option<&Log> {
@@ -323,7 +330,7 @@ impl Postgres {
             Process::Replica(_) | Process::Starting { as_replica: true, .. } => {
                 self.is_killed(ground);
                 if let Files::Present(data) = &mut self.files {
-                    data.is_clean = true;
+                    data.is_clean = !data.lacks;
                 }
             }
             Process::Starting { .. } => self.is_killed(ground),
@@ -332,6 +339,9 @@ impl Postgres {
     }
 
     pub fn follows(&mut self, told: Option<Told>, ground: &mut Ground) {
+        if let Process::Starting { as_replica: true, of } = &mut self.process {
+            *of = told;
+        }
         let Process::Replica(replica) = &mut self.process else { return };
         if let Some(before) = replica.told.take() {
             let session = replica.session;
@@ -527,6 +537,9 @@ impl Postgres {
         }
         (replica.streams, replica.heard) = (true, now);
         replica.upstream = replica.upstream.max(Some(end));
+        if let Files::Present(data) = &mut self.files {
+            data.lacks = false;
+        }
         if log.end > has {
             replica.received = Some(log);
             if !std::mem::replace(&mut replica.is_flushing, true) {
@@ -697,7 +710,7 @@ impl Postgres {
 
     /// Of what it was made.
     pub fn is_made(&mut self, log: Log, is_standby: bool) {
-        self.files = Files::Present(Data { log, is_standby, is_clean: true, slots: None });
+        self.files = Files::Present(Data { log, is_standby, is_clean: true, lacks: false, slots: None });
     }
 }
 

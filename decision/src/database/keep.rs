@@ -32,6 +32,9 @@ pub struct Seen {
     pub parted: bool,
     /// It should have come to follow by now.
     pub suspect: bool,
+    /// It starts as a replica, answers nothing yet, and was not told of whom it should follow at this epoch. Without log
+    /// that another sends it may never answer.
+    pub misled: bool,
     /// Who receives its log as it is written.
     pub followers: BTreeSet<RegionName>,
 }
@@ -256,17 +259,23 @@ fn as_replica(of: &RegionName, seen: &Seen) -> Action {
         {
             Action::Stop
         }
+        (Process::Starting, _) if seen.misled => turned(of, seen),
         (Process::Starting, _) if seen.suspect => Action::LookInto { of: of.clone() },
         (Process::Starting, _) => Action::Wait("for it to start"),
-        (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => match seen.kin {
-            Kinship::Kin => Action::Follow { of: Some(of.clone()) },
-            Kinship::Stranger => Action::Stop,
-            Kinship::Unknown => Action::Wait(KIN),
-        },
+        (Process::Replica { of: follows, .. }, _) if follows.as_ref() != Some(of) => turned(of, seen),
         // It took it in while nobody could tell it whose that was. It would be no candidate, and nothing else mends it.
         (Process::Replica { .. }, _) if seen.kin == Kinship::Stranger => Action::Stop,
         (Process::Replica { .. }, _) if seen.suspect => Action::LookInto { of: of.clone() },
         (Process::Replica { .. }, _) => Action::Rest,
+    }
+}
+
+/// To another, or to the same one at another epoch.
+fn turned(of: &RegionName, seen: &Seen) -> Action {
+    match seen.kin {
+        Kinship::Kin => Action::Follow { of: Some(of.clone()) },
+        Kinship::Stranger => Action::Stop,
+        Kinship::Unknown => Action::Wait(KIN),
     }
 }
 
@@ -342,6 +351,7 @@ mod tests {
             released: false,
             parted: false,
             suspect: false,
+            misled: false,
             followers: ["eu".into()].into(),
         }
     }
@@ -490,6 +500,14 @@ mod tests {
             }
             let unknown = go(&follow(), &as_seen(Kinship::Unknown));
             assert!(matches!(unknown, Action::Wait(_)), "{unknown:?}");
+        }
+        for (kin, action) in [
+            (Kinship::Kin, Action::Follow { of: Some("us".into()) }),
+            (Kinship::Stranger, Action::Stop),
+            (Kinship::Unknown, Action::Wait(KIN)),
+        ] {
+            let misled = Seen { kin, misled: true, suspect: true, ..seen(Files::Unseen, Process::Starting) };
+            assert_eq!(go(&follow(), &misled), action, "it may answer only when it was told");
         }
         // What the primary sends is its own, whatever it has told of it by now.
         let follows = Seen { kin: Kinship::Unknown, ..seen(present(true), replica(Some("us"))) };

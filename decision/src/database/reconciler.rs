@@ -36,6 +36,8 @@ pub struct Reconciler {
     word: Option<Word>,
     /// Whom the running server was last told to follow; the outer none: this process never told it.
     follows: Option<Option<RegionName>>,
+    /// What a server that answers nothing was told besides: whom to follow, and at which epoch.
+    retold: Option<(RegionName, Epoch)>,
     /// At which epoch.
     followed_at: Epoch,
     freshness: Freshness,
@@ -75,6 +77,7 @@ impl Reconciler {
             alone: Alone::default(),
             word: None,
             follows: None,
+            retold: None,
             followed_at: Epoch::default(),
             freshness,
             resting: None,
@@ -116,6 +119,22 @@ impl Reconciler {
     /// The server follows this one now, or nobody.
     pub fn is_told(&mut self, of: Option<&RegionName>, epoch: Epoch) {
         (self.follows, self.followed_at) = (Some(of.cloned()), epoch);
+        self.retold = None;
+    }
+
+    /// A server that answers nothing was told, and may do it, or not yet.
+    pub fn is_retold(&mut self, of: &RegionName, epoch: Epoch) {
+        self.follows = None;
+        self.retold = Some((of.clone(), epoch));
+    }
+
+    /// What was never armed starts as a replica.
+    fn is_misled(&self, goal: &DatabaseGoal, look: &Look) -> bool {
+        let DatabaseRole::Replica { of, .. } = &goal.role else { return false };
+        let follows = self.follows().and_then(Option::as_ref).filter(|_| self.followed_at == goal.epoch);
+        let was_retold = self.retold.as_ref().is_some_and(|(to, epoch)| (to, *epoch) == (of, goal.epoch));
+        let starts = look.seen.process == Process::Starting && look.guard.armed.is_none();
+        starts && follows != Some(of) && !was_retold && !planted::has(Bug::StartersUntold)
     }
 
     pub fn freshness(&self) -> &Freshness {
@@ -194,6 +213,7 @@ impl Reconciler {
             // What comes from the same one at another epoch may be of another timeline: that is marked first.
             of.take_if(|_| self.follows.is_some() && self.followed_at != goal.epoch);
         }
+        look.seen.misled = self.is_misled(goal, look);
         look.seen.parted = self.following.parted;
         look.seen.suspect = self.following.is_suspect(&look.seen.process, now);
         let mut next = keep::next(&goal.role, goal.epoch, goal.system.as_deref(), &look.seen);
@@ -437,6 +457,7 @@ mod tests {
             released: false,
             parted: false,
             suspect: false,
+            misled: false,
             followers: Default::default(),
         };
         let guard = Guard { armed: None, backstop: true, watchdog: Watchdog::Absent };
@@ -476,6 +497,33 @@ mod tests {
         rules.is_being_told();
         assert_eq!(next(&rules, of_us()), Action::Follow { of: Some("us".into()) });
         assert_eq!(next(&rules, DatabaseRole::Rest { wrote_last: false }), Action::Follow { of: None });
+    }
+
+    /// After a rewind it answers only when it was sent more, and the slot that it asks for is of an epoch.
+    #[test]
+    fn one_that_starts_is_told_when_whom_it_should_follow_changes() {
+        let goal = goal_as(DatabaseRole::Replica { of: "us".into(), heir: false });
+        let next = |rules: &Reconciler, armed| {
+            let mut look = look(100, 100, false);
+            look.server = None;
+            look.seen.files = Files::Unseen;
+            look.seen.process = Process::Starting;
+            look.guard.armed = armed;
+            rules.next(&goal, &mut look, false, START)
+        };
+        let (tells, waits) = (Action::Follow { of: Some("us".into()) }, Action::Wait("for it to start"));
+        let mut rules = rules();
+        for (of, epoch) in [("us", goal.epoch.0 - 1), ("ap", goal.epoch.0)] {
+            rules.is_told(Some(&of.into()), Epoch(epoch));
+            assert_eq!(next(&rules, None), tells, "{of} at {epoch}");
+            assert_eq!(next(&rules, Some(goal.epoch)), waits, "it starts as a primary");
+        }
+        rules.is_retold(&"us".into(), goal.epoch);
+        assert_eq!(next(&rules, None), waits, "once is enough");
+        assert_eq!(rules.follows(), None, "and when it answers, it is told once more");
+        rules.is_told(Some(&"us".into()), goal.epoch);
+        assert_eq!(next(&rules, None), waits);
+        assert_eq!(next(&self::rules(), None), tells, "nobody knows what it was told");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use decision::goal::DatabaseGoal;
 use decision::name::RegionName;
 use decision::plan::Epoch;
 use failover::postgres::{Observed, Postgres, PostgresError, Rewound, Role, Sql, Upstream, slot_name};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use wire::failpoint;
 
 use super::keeper::Keeper;
@@ -92,6 +94,9 @@ impl Keeper {
             Action::StartPrimary => self.start_primary(goal, guard, postgres).await,
             Action::StartReplica { of } => self.start_replica(goal, guard, postgres, of.as_ref()).await,
             Action::Promote => self.promote(goal, guard, postgres, observed).await,
+            Action::Follow { of: Some(of) } if look.seen.process == Process::Starting => {
+                self.turn(goal, guard, postgres, of).await
+            }
             Action::Follow { of } => self.follow(goal, postgres, of.as_ref()).await,
             Action::ShutDown { .. } => {
                 // Writes go on meanwhile, so that little is left to do when they end.
@@ -265,6 +270,26 @@ impl Keeper {
             return Err(say(error));
         }
         self.rules.is_told(of, goal.epoch);
+        Ok(())
+    }
+
+    /// One that starts as a replica and answers nothing: by its files, which PostgreSQL reads again on SIGHUP, also in
+    /// recovery. Whether it did, it does not say.
+    async fn turn(
+        &mut self,
+        goal: &DatabaseGoal,
+        guard: &Guard,
+        postgres: &Postgres,
+        of: &RegionName,
+    ) -> Result<(), String> {
+        self.branches.mark(postgres, goal.epoch).await?;
+        self.rules.is_being_told();
+        postgres.write_config(&self.replica_of(goal, Some(of))).await.map_err(say)?;
+        let status = guard.status().await.map_err(|error| error.to_string())?;
+        let Some(running) = status.running.filter(|running| running.lease.is_none()) else { return Ok(()) };
+        kill(Pid::from_raw(running.pid), Signal::SIGHUP)
+            .map_err(|error| format!("postgres ({}) cannot be told whom to follow: {error}", running.pid))?;
+        self.rules.is_retold(of, goal.epoch);
         Ok(())
     }
 

@@ -68,6 +68,7 @@ pub(super) async fn look(
         released,
         parted: false,
         suspect: false,
+        misled: false,
         followers: server.as_ref().map(streams).unwrap_or_default(),
     };
     (Look { seen, server, guard: guard(status), replies: Vec::new(), problem: found.problem }, found.observed)
