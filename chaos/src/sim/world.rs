@@ -837,13 +837,13 @@ impl World {
         let unknown = LATE + UNSURE + database.lease.ttl.max(unheard.unwrap_or_default());
         self.servers.iter().enumerate().any(|(n, server)| {
             let is_up = self.ground.hosts[self.layout.agent(n)].is_up();
-            is_up && self.ground.history.lacks(server.log()) + unknown <= may_lose
+            is_up && !server.lacks() && self.ground.history.lacks(server.log()) + unknown <= may_lose
         })
     }
 
     /// Whether whoever is left can tell that it has all that may count: some of what the last that was granted the
     /// lease has, and in synchronous modes so many that any commit was acknowledged by one of them. Who holds another's
-    /// log says nothing of that.
+    /// log says nothing of that; nor does who was rewound by somebody who was lost before the rest was sent.
     fn anybody_can_tell(&self) -> bool {
         let is_away = |machine: &Machine| !self.ground.hosts[*machine].is_up();
         let held = self.ground.ledger.newest().1.databases.values().next();
@@ -852,7 +852,8 @@ impl World {
         let Some(last) = last.filter(|server| is_away(&server.machine)) else { return true };
         let Some(log) = last.log() else { return true };
         let is_kin = |server: &&Postgres| {
-            !is_away(&server.machine) && server.log().is_some_and(|own| own.common(log) >= own.end)
+            let is_there = !is_away(&server.machine) && !server.lacks();
+            is_there && server.log().is_some_and(|own| own.common(log) >= own.end)
         };
         let left = self.servers.iter().filter(is_kin).count();
         let acks = database(&self.config).map_or(0, |wished| usize::from(wished.mode.acks()));
